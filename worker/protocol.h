@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * protocol: what vmmd and vmmd-worker say to each other. Linked into both.
+ *
+ * Broker, AF_UNIX SOCK_SEQPACKET, one connection a start. The worker connects and speaks first:
+ *
+ *   worker -> vmmd   HELLO {name}
+ *   vmmd -> worker   HANDOVER {number of descriptors}, with the spec and the first descriptors
+ *                    MORE_FDS {first index}, as often as it takes, up to 253 a message
+ *             or     REFUSED {exit status, text}: the worker prints the text and exits
+ *
+ * The spec is one struct vmm_spec in a memfd sealed with F_SEAL_SEAL, SHRINK, GROW and WRITE:
+ * nobody can change what was checked. It is descriptor 0 of the hand-over; the spec names the
+ * others by their index, so that index 0 means "none". Each one is named exactly once.
+ *
+ * Control, AF_UNIX SOCK_SEQPACKET, any number of connections in the life of a VM (see
+ * VMM_CONTROL_MAX_CLIENTS): requests with an id, one reply each with the same id, and events.
+ *
+ * Both sides take the other for hostile. Each decoder copies what it got into the caller's
+ * structure, checks sizes, numbers, enumerations, flags, string ends and the number of
+ * descriptors, and returns -EBADMSG for anything else; no decoder looks at memory that the
+ * sender can still change. Integers are in host order: both ends are one machine. A member
+ * named reserved is zero, and so is what follows the end of a string.
+ *
+ * Hostile inputs and what happens:
+ *
+ *   | input                                              | result                              |
+ *   |----------------------------------------------------|-------------------------------------|
+ *   | wrong magic, version, type, size, reserved bytes   | -EBADMSG (version: -EPROTONOSUPPORT)|
+ *   | string without its NUL, or with bytes after it     | -EBADMSG, spec: text names the field|
+ *   | more or fewer descriptors than said                | -EBADMSG, all of them closed        |
+ *   | truncated message or control data (MSG_TRUNC)      | -EBADMSG, all of them closed        |
+ *   | a peer that says nothing                           | -ETIMEDOUT                          |
+ *   | a peer that goes away                              | -ECONNRESET                         |
+ *   | a spec that is not sealed, too small, or grows     | -EBADMSG with text                  |
+ *   | index out of range, named twice, or never          | -EBADMSG with text                  |
+ *
+ * Threads: no state; any thread, one at a time a socket.
+ */
+#ifndef VMMD_WORKER_PROTOCOL_H
+#define VMMD_WORKER_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VMM_BROKER_PATH "/run/vmmd/broker.sock"
+
+/* "vmmd" and a version; a change of any layout below is a new version. */
+#define VMM_PROTOCOL_MAGIC UINT32_C(0x646d6d76)
+#define VMM_PROTOCOL_VERSION 1
+
+/* Exit statuses of a worker, see the table "life of a VM". */
+enum vmm_exit {
+	VMM_EXIT_POWEROFF = 0, /* the guest powered off, or a stop that ended well */
+	VMM_EXIT_FAILURE = 1,  /* the host failed */
+	VMM_EXIT_CRASH = 70,   /* guest panic or triple fault */
+	VMM_EXIT_CONFIG = 78,  /* what was asked for cannot work */
+	VMM_EXIT_REBOOT = 133, /* the guest reboots: start again */
+};
+
+/* Sizes of strings count the NUL. */
+#define VMM_NAME_SIZE 28
+#define VMM_TEXT_SIZE 512
+#define VMM_DEVICE_ID_SIZE 32
+#define VMM_SERIAL_SIZE 21
+#define VMM_COMMAND_LINE_SIZE 2048
+#define VMM_DESCRIPTION_SIZE 128
+
+#define VMM_SPEC_MAX_CPUS 64
+#define VMM_SPEC_MAX_DRIVES 32
+#define VMM_SPEC_MAX_NETWORKS 16
+#define VMM_SPEC_MAX_QUEUES 16 /* a drive; a network: pairs, see max taps */
+#define VMM_SPEC_MAX_QUEUE_SIZE 1024
+#define VMM_SPEC_MAX_TAPS 8 /* descriptors a network, one a queue pair */
+#define VMM_SPEC_MIN_MEMORY_BYTES (UINT64_C(1) << 20)
+#define VMM_SPEC_MAX_MEMORY_BYTES (UINT64_C(1) << 40)
+
+/* Descriptors in one hand-over, the spec included, and in one message (the kernel's limit). */
+#define VMM_HANDOVER_MAX_FDS 400
+#define VMM_MESSAGE_MAX_FDS 253
+
+/* true where name is ^[a-z0-9]([a-z0-9-]{0,25}[a-z0-9])?$. */
+bool vmm_name_is_valid(const char *name);
+
+/* ---- the spec ---- */
+
+/* Zero is the default of every member unless a comment says otherwise. */
+
+enum vmm_spec_flag {
+	VMM_SPEC_TRANSPARENT_HUGE = 1u << 0, /* memory: transparent huge pages */
+	VMM_SPEC_PREFAULT = 1u << 1,         /* memory: allocated at the start */
+	VMM_SPEC_SHARED_MEMORY = 1u << 2,    /* memory: a memfd, for back ends */
+	VMM_SPEC_RNG = 1u << 3,              /* a virtio-rng */
+	VMM_SPEC_BALLOON = 1u << 4,          /* a virtio-balloon */
+	VMM_SPEC_VIRTIO_CONSOLE = 1u << 5,   /* a virtio-console beside ttyS0 */
+	VMM_SPEC_NO_CONSOLE_LOG = 1u << 6,   /* do not copy the console to the log */
+	VMM_SPEC_WATCHDOG = 1u << 7,         /* a watchdog device for the guest */
+};
+#define VMM_SPEC_FLAGS UINT32_C(0xff)
+
+enum vmm_transport {
+	VMM_TRANSPORT_PCI = 0,
+	VMM_TRANSPORT_MMIO,
+	VMM_TRANSPORT_COUNT,
+};
+
+enum vmm_ready {
+	VMM_READY_RUNNING = 0, /* the first vCPU is about to run its first instruction */
+	VMM_READY_GUEST,       /* the guest says so */
+	VMM_READY_COUNT,
+};
+
+enum vmm_cache {
+	VMM_CACHE_WRITE_BACK = 0, /* host page cache, guest flushes honoured */
+	VMM_CACHE_WRITE_THROUGH,  /* each write is stable when it completes */
+	VMM_CACHE_DIRECT,         /* O_DIRECT was set by vmmd; flushes honoured */
+	VMM_CACHE_UNSAFE,         /* guest flushes ignored */
+	VMM_CACHE_COUNT,
+};
+
+enum vmm_engine {
+	VMM_ENGINE_AUTO = 0,
+	VMM_ENGINE_THREADS,
+	VMM_ENGINE_IO_URING,
+	VMM_ENGINE_COUNT,
+};
+
+/* A token bucket. rate_per_second 0: no limit, and the bursts are 0 too. */
+struct vmm_spec_bucket {
+	uint64_t rate_per_second;
+	uint64_t burst;          /* 0: as much as one second's */
+	uint64_t one_time_burst; /* on top, once, never refilled */
+};
+
+struct vmm_spec_rate {
+	struct vmm_spec_bucket bytes;
+	struct vmm_spec_bucket ops;
+};
+
+enum vmm_spec_drive_flag {
+	VMM_DRIVE_READ_ONLY = 1u << 0,
+	VMM_DRIVE_DISCARD = 1u << 1, /* offer discard and write-zeroes */
+};
+#define VMM_DRIVE_FLAGS UINT32_C(0x3)
+
+struct vmm_spec_drive {
+	char id[VMM_DEVICE_ID_SIZE];  /* unique, [A-Za-z0-9._-]+ */
+	char serial[VMM_SERIAL_SIZE]; /* printable ASCII; empty: the id, cut short */
+	uint8_t reserved[3];
+	uint32_t fd; /* index; a regular file or block device, open for what the flags say */
+	uint32_t flags;
+	uint32_t cache;
+	uint32_t engine;
+	uint32_t n_queues;   /* 0: chosen by the worker */
+	uint32_t queue_size; /* 0: 256; a power of two */
+	uint32_t reserved2;
+	struct vmm_spec_rate rate;
+};
+
+struct vmm_spec_network {
+	char id[VMM_DEVICE_ID_SIZE]; /* unique among the networks */
+	uint8_t mac[6];              /* unicast */
+	uint16_t mtu;                /* 0: not offered */
+	uint32_t n_taps;             /* 1 or more */
+	uint32_t tap_fds[VMM_SPEC_MAX_TAPS];
+	uint32_t vhost_fds[VMM_SPEC_MAX_TAPS]; /* none, or one for each tap */
+	uint32_t stream_fd; /* instead of taps: a connected unix stream (passt) */
+	uint32_t queue_size;
+	struct vmm_spec_rate receive_rate;
+	struct vmm_spec_rate transmit_rate;
+};
+
+struct vmm_spec {
+	uint32_t magic;   /* VMM_PROTOCOL_MAGIC */
+	uint32_t version; /* VMM_PROTOCOL_VERSION */
+	uint32_t size;    /* sizeof(struct vmm_spec) */
+	uint32_t n_fds;   /* as in the hand-over */
+
+	char name[VMM_NAME_SIZE];
+	uint32_t flags;
+	char description[VMM_DESCRIPTION_SIZE];
+	uint8_t uuid[16]; /* all zero: none */
+
+	uint64_t memory_bytes;    /* whole pages */
+	uint64_t huge_page_bytes; /* 0, 2 MiB or 1 GiB; memory is a multiple of it */
+	uint32_t n_cpus;          /* 1 or more */
+	uint32_t transport;
+	uint32_t ready;
+
+	/* Where a worker starts as root (direct spawn): who it becomes. 0 where it does not. */
+	uint32_t uid;
+	uint32_t gid;
+
+	/* Descriptors. kvm and kernel must be given, control may be missing (no control). */
+	uint32_t kvm_fd;
+	uint32_t kernel_fd;
+	uint32_t initrd_fd;
+	uint32_t control_fd; /* listening, SOCK_SEQPACKET */
+	char command_line[VMM_COMMAND_LINE_SIZE];
+
+	uint32_t console_ring_bytes;   /* 0: 64 KiB; a power of two from 4 KiB to 1 MiB */
+	uint32_t log_lines_per_second; /* console lines copied to the log; 0: 200 */
+
+	uint32_t vsock_cid; /* 0: no vsock */
+	uint32_t vsock_vhost_fd;
+	uint64_t balloon_bytes;
+	struct vmm_spec_rate rng_rate;
+
+	uint32_t n_drives;
+	uint32_t n_networks;
+	struct vmm_spec_drive drives[VMM_SPEC_MAX_DRIVES];
+	struct vmm_spec_network networks[VMM_SPEC_MAX_NETWORKS];
+};
+
+/* A spec of this version that names nothing yet: what a sender starts from. */
+void vmm_spec_init(struct vmm_spec *spec, const char *name);
+
+/*
+ * Checks all of spec, which must be a private copy, as one that came with n_fds descriptors
+ * (itself included). Says nothing on what a worker implements. 0, or -EBADMSG and one line in
+ * text that names the member and what is wrong with it; -EPROTONOSUPPORT for another version.
+ */
+int vmm_spec_check(
+	const struct vmm_spec *spec, size_t size, size_t n_fds, char *text, size_t text_size);
+
+/* ---- broker ---- */
+
+enum vmm_broker_type {
+	VMM_BROKER_HELLO = 1,
+	VMM_BROKER_HANDOVER,
+	VMM_BROKER_MORE_FDS,
+	VMM_BROKER_REFUSED,
+};
+
+struct vmm_broker_hello {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t type;
+	uint32_t size; /* of this message */
+	char name[VMM_NAME_SIZE];
+	uint32_t reserved;
+};
+
+struct vmm_broker_answer {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t type;
+	uint32_t size;
+	uint32_t n_fds;       /* HANDOVER: in all its messages; MORE_FDS: in this one */
+	uint32_t first_fd;    /* MORE_FDS: index of its first */
+	uint32_t exit_status; /* REFUSED: 1 to 255 */
+	uint32_t reserved;
+	char text[VMM_TEXT_SIZE]; /* REFUSED: one line, printable */
+};
+
+/* What a worker got. */
+struct vmm_handover {
+	bool refused;
+	int exit_status;               /* refused */
+	char text[VMM_TEXT_SIZE];      /* refused, or why the answer was bad (may be empty) */
+	struct vmm_spec *spec;         /* owned */
+	int fds[VMM_HANDOVER_MAX_FDS]; /* owned; 0 was the spec's and is -EBADF */
+	size_t n_fds;
+};
+
+/* Decoders: data is private to the caller. 0, -EBADMSG or -EPROTONOSUPPORT. */
+int vmm_broker_decode_hello(const void *data, size_t size, struct vmm_broker_hello *ret_hello);
+int vmm_broker_decode_answer(const void *data, size_t size, struct vmm_broker_answer *ret_answer);
+
+/*
+ * vmmd's side. The socket may be non-blocking: then -EAGAIN means "not yet" and nothing was lost.
+ * Descriptors that come with a HELLO are closed, and it is -EBADMSG. -ECONNRESET at the end.
+ */
+int vmm_broker_receive_hello(int socket_fd, struct vmm_broker_hello *ret_hello);
+
+/*
+ * Sends the whole hand-over: writes spec (with n_fds set) into a sealed memfd, sends it as
+ * descriptor 0 and fds[1 .. n_fds - 1] after it; fds[0] is ignored, all stay the caller's.
+ * Waits at most timeout_nsec for the socket. -ETIMEDOUT, -EPIPE, or as for sendmsg.
+ */
+int vmm_broker_send_handover(int socket_fd, const struct vmm_spec *spec, const int *fds,
+	size_t n_fds, uint64_t timeout_nsec);
+
+/* text is cut to VMM_TEXT_SIZE; bytes that are not printable become '?'. Never waits: -EAGAIN. */
+int vmm_broker_send_refused(int socket_fd, int exit_status, const char *text);
+
+/* The worker's side. */
+int vmm_broker_send_hello(int socket_fd, const char *name);
+
+/*
+ * Waits at most timeout_nsec in all. 0 also where ret_handover->refused; else what is in
+ * *ret_handover is to be freed with vmm_handover_finish(). The spec is checked by
+ * vmm_spec_check() and is the one for name. A failure leaves nothing but text.
+ */
+int vmm_broker_receive_handover(
+	int socket_fd, const char *name, uint64_t timeout_nsec, struct vmm_handover *ret_handover);
+void vmm_handover_finish(struct vmm_handover *handover);
+
+/* ---- control ---- */
+
+#define VMM_CONTROL_MAX_CLIENTS 4
+#define VMM_CONTROL_MAX_SIZE 1024 /* of a message */
+#define VMM_CONTROL_REPLY UINT32_C(0x80000000)
+
+enum vmm_control_type {
+	/* request: payload, descriptors -> payload of the reply */
+	VMM_CONTROL_GET_STATUS = 1, /* - -> struct vmm_control_status */
+	VMM_CONTROL_PAUSE,          /* - -> -; when it is answered, no vCPU runs */
+	VMM_CONTROL_RESUME,         /* - -> - */
+	VMM_CONTROL_POWER_BUTTON,   /* - -> - */
+	VMM_CONTROL_CTRL_ALT_DEL,   /* - -> - */
+	VMM_CONTROL_STOP,           /* struct vmm_control_how -> -; the worker ends with 0 */
+	VMM_CONTROL_REBOOT,         /* struct vmm_control_how -> -; the worker ends with 133 */
+	VMM_CONTROL_OPEN_CONSOLE,   /* struct vmm_control_console, 1 -> the same, with its id */
+	VMM_CONTROL_RESIZE_CONSOLE, /* struct vmm_control_console -> - */
+	VMM_CONTROL_SET_DRIVE_RATE, /* struct vmm_control_drive_rate -> - */
+	VMM_CONTROL_RESIZE_DRIVE,   /* struct vmm_control_drive -> - */
+	VMM_CONTROL_GET_DRIVE,      /* struct vmm_control_drive -> struct vmm_control_drive_stats */
+	VMM_CONTROL_COUNT,
+
+	/* without a request; id 0 */
+	VMM_CONTROL_EVENT = 0x1000, /* struct vmm_control_event */
+};
+
+struct vmm_control_header {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t type;
+	uint32_t size;  /* of the payload */
+	uint64_t id;    /* the requester's; not 0 */
+	int32_t result; /* reply: 0, or a negative errno and a text as payload (may be empty) */
+	uint32_t reserved;
+};
+
+enum vmm_state {
+	VMM_STATE_BUILDING = 0,
+	VMM_STATE_RUNNING,
+	VMM_STATE_PAUSED,
+	VMM_STATE_STOPPING, /* somebody asked for a stop, the guest still runs */
+	VMM_STATE_ENDED,    /* the guest is over; the worker is about to exit */
+	VMM_STATE_COUNT,
+};
+
+/* Why a VM ended. */
+enum vmm_end {
+	VMM_END_NONE = 0,
+	VMM_END_POWEROFF,     /* by the guest */
+	VMM_END_REBOOT,       /* by the guest, or a stop with reboot */
+	VMM_END_PANIC,        /* pvpanic */
+	VMM_END_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
+	VMM_END_STOPPED,      /* hard, by request */
+	VMM_END_HOST_FAILURE,
+	VMM_END_COUNT,
+};
+
+struct vmm_control_status {
+	uint32_t state;
+	uint32_t end;
+	uint32_t n_cpus;
+	uint32_t transport;
+	uint32_t n_drives;
+	uint32_t n_networks;
+	uint32_t n_consoles; /* attached */
+	uint32_t n_button_presses;
+	uint64_t memory_bytes;
+	uint64_t start_usec;             /* CLOCK_MONOTONIC: exec of the worker */
+	uint64_t ready_usec;             /* CLOCK_MONOTONIC: 0 until READY=1 was sent */
+	char text[VMM_DESCRIPTION_SIZE]; /* as in STATUS= */
+};
+
+enum vmm_how {
+	VMM_HOW_GRACEFUL = 0, /* ask the guest */
+	VMM_HOW_HARD,         /* now */
+	VMM_HOW_COUNT,
+};
+
+struct vmm_control_how {
+	uint32_t how;
+	uint32_t reserved;
+};
+
+enum vmm_console_flag {
+	VMM_CONSOLE_STEAL = 1u << 0,     /* take the place of the writer, which is closed */
+	VMM_CONSOLE_READ_ONLY = 1u << 1, /* what it sends is thrown away */
+	VMM_CONSOLE_REPLAY = 1u << 2,    /* first what is in the ring */
+};
+#define VMM_CONSOLE_FLAGS UINT32_C(0x7)
+
+/* The descriptor: a stream socket or a pty master's peer; the worker makes it non-blocking. */
+struct vmm_control_console {
+	uint32_t id; /* OPEN: 0 in the request; RESIZE: from the reply */
+	uint32_t flags;
+	uint16_t rows; /* 0: unknown */
+	uint16_t columns;
+	uint32_t reserved;
+};
+
+struct vmm_control_drive {
+	char id[VMM_DEVICE_ID_SIZE];
+	uint64_t size_bytes; /* RESIZE: 0 asks for the file's size now; else 0 */
+};
+
+struct vmm_control_drive_rate {
+	char id[VMM_DEVICE_ID_SIZE];
+	struct vmm_spec_rate rate;
+};
+
+struct vmm_control_drive_stats {
+	char id[VMM_DEVICE_ID_SIZE];
+	uint32_t engine; /* that really runs */
+	uint32_t flags;  /* VMM_DRIVE_... */
+	uint64_t size_bytes;
+	uint64_t read_ops, read_bytes;
+	uint64_t write_ops, write_bytes;
+	uint64_t flush_ops;
+	uint64_t errors;
+};
+
+enum vmm_event {
+	VMM_EVENT_STATE = 1,      /* state changed */
+	VMM_EVENT_READY,          /* READY=1 was sent */
+	VMM_EVENT_GUEST_PANICKED, /* text: from where */
+	VMM_EVENT_RESET,          /* the guest asked for a reset */
+	VMM_EVENT_POWERED_OFF,    /* the guest powered off */
+	VMM_EVENT_BLOCK_ERROR,    /* value: errno; text: the drive's id */
+	VMM_EVENT_CONSOLE,        /* value: how many are attached */
+	VMM_EVENT_DEVICE_BROKEN,  /* text: the device that needs a reset */
+	VMM_EVENT_COUNT,
+};
+
+struct vmm_control_event {
+	uint32_t event;
+	uint32_t state;
+	uint32_t end;
+	int32_t value;
+	uint64_t time_usec; /* CLOCK_MONOTONIC */
+	char text[VMM_DESCRIPTION_SIZE];
+};
+
+struct vmm_control_message {
+	struct vmm_control_header header;
+	union {
+		struct vmm_control_status status;
+		struct vmm_control_how how;
+		struct vmm_control_console console;
+		struct vmm_control_drive drive;
+		struct vmm_control_drive_rate drive_rate;
+		struct vmm_control_drive_stats drive_stats;
+		struct vmm_control_event event;
+		char text[VMM_TEXT_SIZE]; /* of a failed reply */
+		uint8_t bytes[VMM_CONTROL_MAX_SIZE - sizeof(struct vmm_control_header)];
+	};
+};
+
+/* As a worker reads them: requests; as vmmd does: replies and events. What is left is zero. */
+int vmm_control_decode_request(
+	const void *data, size_t size, size_t n_fds, struct vmm_control_message *ret_message);
+int vmm_control_decode_answer(
+	const void *data, size_t size, size_t n_fds, struct vmm_control_message *ret_message);
+
+/*
+ * Fill the header. payload may be NULL with size 0. fd -EBADF: none; it stays the caller's.
+ * Never waits: -EAGAIN where the peer does not read, then nothing was sent. -EPIPE.
+ */
+int vmm_control_send_request(int socket_fd, uint32_t type, uint64_t id, const void *payload,
+	size_t payload_size, int fd);
+int vmm_control_send_reply(int socket_fd, const struct vmm_control_header *request,
+	const void *payload, size_t payload_size);
+int vmm_control_send_failure(
+	int socket_fd, const struct vmm_control_header *request, int result, const char *text);
+int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event);
+
+/*
+ * Never waits: -EAGAIN where nothing is there, -ECONNRESET at the end, -EBADMSG. ret_fd gets the
+ * descriptor that came with it, or -EBADF.
+ */
+int vmm_control_receive_request(
+	int socket_fd, struct vmm_control_message *ret_message, int *ret_fd);
+int vmm_control_receive_answer(int socket_fd, struct vmm_control_message *ret_message);
+
+#endif
