@@ -14,6 +14,7 @@
 #ifndef VMMCORE_BASE_H
 #define VMMCORE_BASE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -86,6 +87,20 @@ static inline struct vmm_le64 vmm_le64_make(uint64_t v)
 	struct vmm_le64 x = { v };
 	return x;
 }
+
+/*
+ * How an x86 CPU stands at its first instruction: made by who puts a program into memory, used by
+ * who sets up the CPU. Segments are flat. 64-bit: long mode with paging by cr3; otherwise
+ * 32-bit protected mode without paging. Registers that are not named are 0.
+ */
+struct vmm_x86_entry {
+	bool long_mode;
+	uint16_t code_selector, data_selector, tss_selector;
+	uint64_t rip, rsp, rbx, rsi;
+	uint64_t cr3; /* long mode only */
+	uint64_t gdt_gpa, idt_gpa;
+	uint16_t gdt_limit, idt_limit;
+};
 
 /* The library's version as "MAJOR.MINOR.PATCH", static storage. */
 VMM_PUBLIC const char *vmm_version(void);
