@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# units: the unit files pass systemd-analyze's verification, without a warning, and stay under
+# their exposure limits; the generated XML and polkit files are well-formed.
+#   units.sh UNIT-DIRECTORY PKGLIBEXECDIR SOURCE-DIRECTORY
+set -euo pipefail
+
+units=$1 pkglibexecdir=$2 source=$3
+command -v systemd-analyze >/dev/null || exit 77
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+check() {
+	local what=$1
+	shift
+	if "$@" >"$tmp/out" 2>&1 && [ ! -s "$tmp/out" ]; then
+		echo "ok: $what"
+	else
+		echo "FAILED: $what"
+		cat "$tmp/out"
+		failed=1
+	fi
+}
+
+# verify insists on the commands, which are not installed where it runs here.
+mkdir "$tmp/units" "$tmp/bin"
+for name in vmmd vmmd-worker; do
+	printf '#!/bin/sh\n' >"$tmp/bin/$name"
+	chmod +x "$tmp/bin/$name"
+done
+for unit in vmm@.service vmmd.service vmmd.socket; do
+	sed "s|^ExecStart=$pkglibexecdir/|ExecStart=$tmp/bin/|" "$units/$unit" >"$tmp/units/$unit"
+done
+cp "$tmp/units/vmm@.service" "$tmp/units/vmm@web.service"
+for unit in vmm@web.service vmmd.service vmmd.socket; do
+	check "verify $unit" systemd-analyze verify --man=no "$tmp/units/$unit"
+done
+
+# Tenths of the scale; a unit above its limit fails.
+# shellcheck disable=SC2317 # called through check
+exposure() {
+	systemd-analyze security --no-pager --offline=true --threshold="$2" "$1" >"$tmp/table" 2>&1 ||
+		{ tail -1 "$tmp/table"; return 1; }
+}
+check "exposure of vmm@.service at most 0.2" exposure "$tmp/units/vmm@web.service" 2
+check "exposure of vmmd.service at most 2.5" exposure "$tmp/units/vmmd.service" 25
+
+# An instance without a user of its own would share its uid with all others.
+check "vmm@.service names a user for each instance" \
+	sh -c "grep -qx 'User=vmm-%i' '$units/vmm@.service' || echo no"
+
+if command -v systemd-tmpfiles >/dev/null; then
+	root=$tmp/root
+	mkdir "$root"
+	check "tmpfiles" systemd-tmpfiles --create --root="$root" "$units/vmmd.conf"
+	check "the skeleton" test -d "$root/run/vmmd/root/usr"
+	check "the private directory" sh -c "[ \$(stat -c %a '$root/run/vmmd/machine') = 700 ] || echo no"
+fi
+
+for xml in "$source"/dbus/*.xml "$source"/dbus/*.conf "$source"/policy/*.policy; do
+	[ -e "$xml" ] || continue
+	check "well-formed: ${xml##*/}" python3 -c \
+		'import sys, xml.dom.minidom as m; m.parse(sys.argv[1])' "$xml"
+done
+exit $failed
