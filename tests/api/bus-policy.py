@@ -1,0 +1,54 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""bus-policy: the bus policy lets everyone call exactly the methods that the interfaces
+describe, and nobody but root own the name.
+
+    bus-policy.py DBUS-DIRECTORY
+"""
+
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+directory = Path(sys.argv[1])
+failed = False
+
+
+def check(what, good, detail=""):
+    global failed
+    print(("ok: " if good else "FAILED: ") + what, detail if not good else "")
+    failed = failed or not good
+
+
+described = set()
+for path in directory.glob("org.vmmd1.*.xml"):
+    for interface in ElementTree.parse(path).iter("interface"):
+        for method in interface.iter("method"):
+            described.add((interface.get("name"), method.get("name")))
+
+policies = {}
+for policy in ElementTree.parse(directory / "org.vmmd1.conf").getroot():
+    who = policy.get("user") or policy.get("context")
+    policies[who] = [(rule.tag, rule.attrib) for rule in policy]
+
+check("two policies", set(policies) == {"root", "default"}, set(policies))
+check("only root owns", not any("own" in rule for _, rule in policies["default"]))
+check(
+    "root owns",
+    ("allow", {"own": "org.vmmd1"}) in policies["root"],
+)
+check(
+    "all is denied first",
+    policies["default"][0] == ("deny", {"send_destination": "org.vmmd1"}),
+)
+allowed = set()
+for tag, rule in policies["default"][1:]:
+    check(f"allows only: {rule}", tag == "allow")
+    if "send_destination" not in rule:
+        continue
+    check(f"names an interface: {rule}", "send_interface" in rule)
+    if rule["send_interface"].startswith("org.vmmd1."):
+        allowed.add((rule["send_interface"], rule.get("send_member")))
+check("allowed is described", allowed <= described, allowed - described)
+check("described is allowed", described <= allowed, described - allowed)
+sys.exit(failed)
