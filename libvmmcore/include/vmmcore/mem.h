@@ -141,8 +141,9 @@ VMM_PUBLIC int vmm_mem_discard(struct vmm_mem *mem, uint64_t gpa, uint64_t lengt
  * The dirty log of what the host writes: one bit a page of VMM_MEM_PAGE_BYTES. What vCPUs write
  * is KVM's log, see kvm.h. While it is on, vmm_mem_write(), vmm_mem_fill() and
  * vmm_mem_pread_from() mark what they write; whoever writes through a pointer or an iovec
- * calls vmm_mem_mark_dirty() afterwards.
+ * calls vmm_mem_mark_dirty() afterwards (the mark ends where memory ends).
  */
+/* -ENOMEM, -EALREADY. Starting and stopping counts as changing regions, see Threads. */
 VMM_PUBLIC int vmm_mem_dirty_log_start(struct vmm_mem *mem);
 VMM_PUBLIC void vmm_mem_dirty_log_stop(struct vmm_mem *mem);
 VMM_PUBLIC void vmm_mem_mark_dirty(struct vmm_mem *mem, uint64_t gpa, uint64_t length_bytes);
