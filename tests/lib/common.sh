@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=bash disable=SC2154 # $top is the caller's
+#
+# What the test commands share: messages, long steps with visible progress, and the installation
+# of what is missing. Sourced, never run. The caller sets $top to the root of the source tree.
+
+# Everything for people goes to stderr: stdout belongs to the command that was asked for.
+say() {
+	printf '%s\n' "$*" >&2
+}
+
+die() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+need_root() {
+	((EUID == 0)) || die "needs root: run it with sudo"
+}
+
+# step TEXT CMD...: runs CMD with its output kept aside, says how long it takes while it runs, and
+# shows the end of that output when it fails. Returns CMD's status.
+step() {
+	local text=$1 log start pid now shown=0 rc=0
+	shift
+	log=$(mktemp "${TMPDIR:-/tmp}/vmmd-step.XXXXXX") || return 1
+	start=$SECONDS
+	[[ -t 2 ]] && printf '%s ...' "$text" >&2
+	# The subshell is its own: set -e and traps of the caller do not reach into it.
+	(trap - EXIT && "$@") >"$log" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		now=$((SECONDS - start))
+		if [[ -t 2 ]]; then
+			((now == shown)) || printf '\r%s ... %d s' "$text" "$now" >&2
+			shown=$now
+		elif ((now >= shown + 20)); then
+			say "$text ... $now s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c -80)"
+			shown=$now
+		fi
+	done
+	wait "$pid" || rc=$?
+	now=$((SECONDS - start))
+	[[ -t 2 ]] && printf '\r' >&2
+	if ((rc == 0)); then
+		say "$text: done in $now s   "
+	else
+		say "$text: failed ($rc) after $now s"
+		tail -n "${VMMD_LOG_LINES:-60}" "$log" >&2
+	fi
+	rm -f "$log"
+	return "$rc"
+}
+
+# packages_for PURPOSE...: the package names that tests/lib/packages lists, one a line.
+packages_for() {
+	local purpose
+	for purpose; do
+		sed -n "s/#.*//; s/^$purpose://p" "$top/tests/lib/packages" | tr -s '[:blank:]' '\n' |
+			sed '/^$/d'
+	done | sort -u
+}
+
+# missing_packages PURPOSE...: those of them that are not installed.
+missing_packages() {
+	comm -23 <(packages_for "$@") \
+		<(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
+			sed -n 's/^installed //p' | sort -u)
+}
+
+apt_install() {
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -q -o DPkg::Lock::Timeout=600 update &&
+		apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 \
+			install --no-install-recommends "$@"
+}
+
+# install_packages PURPOSE...: installs what is missing with the machine's own apt configuration.
+install_packages() {
+	local -a missing
+	command -v apt-get >/dev/null || die "needs Debian's apt-get to install packages"
+	mapfile -t missing < <(missing_packages "$@")
+	((${#missing[@]} == 0)) && return 0
+	((EUID == 0)) || die "needs root to install: ${missing[*]}"
+	step "installing ${missing[*]}" apt_install "${missing[@]}" ||
+		die "cannot install ${missing[*]}"
+}
