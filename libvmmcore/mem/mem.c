@@ -289,7 +289,7 @@ size_t vmm_mem_n_regions(const struct vmm_mem *mem)
 	return mem->n_regions;
 }
 
-int vmm_mem_region(const struct vmm_mem *mem, size_t index, struct vmm_mem_region *ret_region)
+int vmm_mem_get_region(const struct vmm_mem *mem, size_t index, struct vmm_mem_region *ret_region)
 {
 	const struct region *region;
 

@@ -151,7 +151,7 @@ START_TEST(iovec_splits_and_joins)
 	ck_assert_int_eq(vmm_mem_iovec(mem, LOW_GPA, 6 * PAGE, true, iov, 1), -ENOBUFS);
 	ck_assert_int_eq(vmm_mem_iovec(mem, LOW_GPA, 7 * PAGE, true, iov, 1), -VMM_EGUEST);
 	ck_assert_int_eq(vmm_mem_iovec(mem, LOW_GPA, 0, true, iov, 0), 0);
-	ck_assert_int_eq(vmm_mem_region(mem, 0, &low), 0);
+	ck_assert_int_eq(vmm_mem_get_region(mem, 0, &low), 0);
 	ck_assert_int_eq(vmm_mem_iovec(mem, LOW_GPA + 5, 10, true, iov, 1), 1);
 	ck_assert_ptr_eq(iov[0].iov_base, (uint8_t *)low.host + 5);
 }
@@ -161,7 +161,7 @@ START_TEST(pointers_stay_in_one_region)
 {
 	struct vmm_mem_region low;
 
-	ck_assert_int_eq(vmm_mem_region(mem, 0, &low), 0);
+	ck_assert_int_eq(vmm_mem_get_region(mem, 0, &low), 0);
 	ck_assert_ptr_eq(
 		vmm_mem_pointer(mem, LOW_GPA + 16, 16, 16, true), (uint8_t *)low.host + 16);
 	ck_assert_ptr_null(vmm_mem_pointer(mem, LOW_GPA + 8, 16, 16, true));
@@ -248,7 +248,7 @@ START_TEST(memfd_keeps_its_size)
 {
 	struct vmm_mem_region low;
 
-	ck_assert_int_eq(vmm_mem_region(mem, 0, &low), 0);
+	ck_assert_int_eq(vmm_mem_get_region(mem, 0, &low), 0);
 	ck_assert_int_lt(ftruncate(low.fd, 0), 0);
 	ck_assert_int_eq(errno, EPERM);
 	ck_assert_int_eq(fcntl(low.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
@@ -260,7 +260,7 @@ START_TEST(host_and_guest_agree_modulo_2m)
 	struct vmm_mem_region region;
 
 	add(UINT64_C(0x40001000), UINT64_C(8) << 20, VMM_MEM_MEMFD, false);
-	ck_assert_int_eq(vmm_mem_region(mem, vmm_mem_n_regions(mem) - 1, &region), 0);
+	ck_assert_int_eq(vmm_mem_get_region(mem, vmm_mem_n_regions(mem) - 1, &region), 0);
 	ck_assert_uint_eq((uintptr_t)region.host % (2 << 20), region.gpa % (2 << 20));
 }
 END_TEST
@@ -272,7 +272,7 @@ START_TEST(discard_gives_pages_back)
 	uint8_t byte = 1;
 
 	ck_assert_int_eq(vmm_mem_fill(mem, LOW_GPA, 0x11, 6 * PAGE), 0);
-	ck_assert_int_eq(vmm_mem_region(mem, 0, &low), 0);
+	ck_assert_int_eq(vmm_mem_get_region(mem, 0, &low), 0);
 	ck_assert_int_eq(fstat(low.fd, &st), 0);
 	ck_assert_int_eq(st.st_blocks, 4 * 8);
 	/* Half pages at both ends stay. */

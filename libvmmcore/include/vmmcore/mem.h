@@ -91,7 +91,7 @@ VMM_PUBLIC int vmm_mem_remove(struct vmm_mem *mem, uint64_t gpa);
 
 /* Regions are sorted by address; their index changes when one is added or removed. */
 VMM_PUBLIC size_t vmm_mem_n_regions(const struct vmm_mem *mem);
-VMM_PUBLIC int vmm_mem_region(
+VMM_PUBLIC int vmm_mem_get_region(
 	const struct vmm_mem *mem, size_t index, struct vmm_mem_region *ret_region);
 
 /* Sum of all regions, in bytes. */
