@@ -51,12 +51,12 @@
 #define VMM_PROTOCOL_VERSION 1
 
 /* Exit statuses of a worker, see the table "life of a VM". */
-enum vmm_exit {
-	VMM_EXIT_POWEROFF = 0, /* the guest powered off, or a stop that ended well */
-	VMM_EXIT_FAILURE = 1,  /* the host failed */
-	VMM_EXIT_CRASH = 70,   /* guest panic or triple fault */
-	VMM_EXIT_CONFIG = 78,  /* what was asked for cannot work */
-	VMM_EXIT_REBOOT = 133, /* the guest reboots: start again */
+enum vmm_worker_exit {
+	VMM_WORKER_EXIT_POWEROFF = 0, /* the guest powered off, or a stop that ended well */
+	VMM_WORKER_EXIT_FAILURE = 1,  /* the host failed */
+	VMM_WORKER_EXIT_CRASH = 70,   /* guest panic or triple fault */
+	VMM_WORKER_EXIT_CONFIG = 78,  /* what was asked for cannot work */
+	VMM_WORKER_EXIT_REBOOT = 133, /* the guest reboots: start again */
 };
 
 /* Sizes of strings count the NUL. */
