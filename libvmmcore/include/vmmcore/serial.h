@@ -10,7 +10,8 @@
  * once the guest has made room, ops->receive_ready says so. So pasted input is not lost.
  *
  * The baud rate, parity and stop bits are registers that hold what was written and do nothing
- * else. CTS, DSR and DCD are set, RI is not. The interrupt is not gated by OUT2.
+ * else. CTS, DSR and DCD are set, RI is not. The interrupt is not gated by OUT2. Input is held back
+ * while the guest does not listen: MCR written without RTS, receive interrupt off.
  *
  * Hostile inputs and what happens:
  *
