@@ -18,29 +18,33 @@ need_root() {
 	((EUID == 0)) || die "needs root: run it with sudo"
 }
 
+# tell_time TEXT LOG: a line a second on a terminal, and one each 20 s elsewhere, until killed.
+tell_time() {
+	local text=$1 log=$2 start=$SECONDS now
+	while sleep 1 && kill -0 $$ 2>/dev/null; do
+		now=$((SECONDS - start))
+		if [[ -t 2 ]]; then
+			printf '\r%s ... %d s' "$text" "$now" >&2
+		elif ((now % 20 == 0)); then
+			say "$text ... $now s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c -80)"
+		fi
+	done
+}
+
 # step TEXT CMD...: runs CMD with its output kept aside, says how long it takes while it runs, and
 # shows the end of that output when it fails. Returns CMD's status.
 step() {
-	local text=$1 log start pid now shown=0 rc=0
+	local text=$1 log start teller now rc=0
 	shift
 	log=$(mktemp "${TMPDIR:-/tmp}/vmmd-step.XXXXXX") || return 1
 	start=$SECONDS
 	[[ -t 2 ]] && printf '%s ...' "$text" >&2
-	# The subshell is its own: set -e and traps of the caller do not reach into it.
-	(trap - EXIT && "$@") >"$log" 2>&1 </dev/null &
-	pid=$!
-	while kill -0 "$pid" 2>/dev/null; do
-		sleep 0.2
-		now=$((SECONDS - start))
-		if [[ -t 2 ]]; then
-			((now == shown)) || printf '\r%s ... %d s' "$text" "$now" >&2
-			shown=$now
-		elif ((now >= shown + 20)); then
-			say "$text ... $now s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c -80)"
-			shown=$now
-		fi
-	done
-	wait "$pid" || rc=$?
+	tell_time "$text" "$log" &
+	teller=$!
+	# In the foreground, so that an interrupt reaches it.
+	"$@" >"$log" 2>&1 </dev/null || rc=$?
+	kill "$teller"
+	wait "$teller" 2>/dev/null
 	now=$((SECONDS - start))
 	[[ -t 2 ]] && printf '\r' >&2
 	if ((rc == 0)); then
