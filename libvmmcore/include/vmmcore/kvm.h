@@ -69,7 +69,7 @@ VMM_PUBLIC int vmm_kvm_new(int kvm_fd, struct vmm_kvm **ret_kvm, const char **re
 /* The same for a path; NULL: "/dev/kvm". Also the errno of open(). */
 VMM_PUBLIC int vmm_kvm_open(const char *path, struct vmm_kvm **ret_kvm, const char **ret_missing);
 
-/* VMs made from it may live on. Takes NULL. Returns NULL. */
+/* All VMs made from it are freed before. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_kvm *vmm_kvm_free(struct vmm_kvm *kvm);
 
 /* What KVM_CHECK_EXTENSION says of a KVM_CAP_ number: 0 is no. */
@@ -311,15 +311,15 @@ VMM_PUBLIC void vmm_vcpu_pause(struct vmm_vcpu *vcpu);
 VMM_PUBLIC void vmm_vcpu_resume(struct vmm_vcpu *vcpu);
 
 /*
- * How many kicks the vCPU's thread has answered. It counts when the thread enters the wait of a
- * pause, too. To see that a thread is alive: read it, kick, see it change.
+ * How many kicks the vCPU's thread has answered. To see that a thread is alive without waiting:
+ * read it, kick, look later whether it changed.
  */
 VMM_PUBLIC uint32_t vmm_vcpu_n_answers(const struct vmm_vcpu *vcpu);
 
 /*
- * Kicks and waits for the answer: afterwards the thread has left whatever access it was
- * handling, and is held if it was paused. 0, or -ETIMEDOUT. At once 0 where no thread is attached,
- * or in the vCPU's own thread.
+ * Kicks and waits for the answer: afterwards the thread has left whatever access it was handling
+ * when this was called, sees what the caller wrote before, and runs no guest code if it was
+ * paused. 0, or -ETIMEDOUT. At once 0 where no thread is attached, or in the vCPU's own thread.
  */
 VMM_PUBLIC int vmm_vcpu_sync(struct vmm_vcpu *vcpu, uint64_t timeout_nsec);
 
