@@ -92,12 +92,34 @@ enum config_transport {
 	CONFIG_TRANSPORT_MMIO,
 };
 
+enum config_huge_pages {
+	CONFIG_HUGE_PAGES_NO,
+	CONFIG_HUGE_PAGES_TRANSPARENT,
+	CONFIG_HUGE_PAGES_2M,
+	CONFIG_HUGE_PAGES_1G,
+};
+
+enum config_cache {
+	CONFIG_CACHE_WRITE_BACK,
+	CONFIG_CACHE_WRITE_THROUGH,
+	CONFIG_CACHE_DIRECT,
+	CONFIG_CACHE_UNSAFE,
+};
+
+enum config_engine {
+	CONFIG_ENGINE_AUTO,
+	CONFIG_ENGINE_THREADS,
+	CONFIG_ENGINE_IO_URING,
+};
+
 struct config_machine {
 	struct config_string description;
 	struct config_number cpus;
 	struct config_number memory_bytes;
-	struct config_number huge_pages; /* boolean */
+	struct config_number huge_pages; /* enum config_huge_pages */
+	struct config_number prefault;   /* boolean */
 	struct config_number transport;  /* enum config_transport */
+	struct config_number rng;        /* boolean */
 };
 
 struct config_boot {
@@ -109,8 +131,13 @@ struct config_boot {
 struct config_drive {
 	struct config_string name;
 	struct config_string path;
-	struct config_number read_only; /* boolean */
-	struct config_where where;      /* of the section's first line */
+	struct config_number read_only;       /* boolean */
+	struct config_number cache;           /* enum config_cache */
+	struct config_number engine;          /* enum config_engine */
+	struct config_number discard;         /* boolean */
+	struct config_number iops_limit;      /* a second; 0: none */
+	struct config_number bandwidth_limit; /* bytes a second; 0: none */
+	struct config_where where;            /* of the section's first line */
 };
 
 struct config_network {

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* config: .vm files: what is read from good ones, what is said of bad ones, word for word. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+#include "config.h"
+#include "unit.h"
+
+/* What every text needs to be complete. */
+#define BOOT "[Boot]\nKernel=/k\n"
+
+static char *messages_text(struct config_messages *messages)
+{
+	char *all = strdup("");
+
+	for (size_t i = 0; i < messages->n_items; i++) {
+		CLEANUP(free_p) char *line = NULL, *before = all;
+
+		ck_assert_int_eq(config_message_format(&messages->items[i], &line), 0);
+		ck_assert_int_ge(
+			asprintf(&all, "%s%s%s\n", before,
+				messages->items[i].severity == CONFIG_ERROR ? "E " : "W ", line),
+			0);
+	}
+	return all;
+}
+
+static void config_free_p(struct vm_config **config)
+{
+	vm_config_free(*config);
+}
+
+static int load(const char *text, size_t size, struct vm_config **ret, char **ret_messages)
+{
+	struct config_messages messages = {};
+	int r = config_load_text(text, size, "web.vm", "web", &messages, ret);
+
+	ck_assert((r == -EBADMSG) == (messages.n_errors > 0));
+	*ret_messages = messages_text(&messages);
+	config_messages_finish(&messages);
+	return r;
+}
+
+START_TEST(test_whole_file)
+{
+	static const char text[] = "# a comment\n"
+				   "[Machine]\n"
+				   "Description = Web front end \n"
+				   "CPUs=2\n"
+				   "Memory=512M\n"
+				   "Transport=mmio\n"
+				   "; another\n"
+				   "[Boot]\n"
+				   "Kernel=/var/lib/vmm/vmlinuz\r\n"
+				   "Initrd=/var/lib/vmm/initrd.img\n"
+				   "CommandLine=root=/dev/vda rw \\\n"
+				   "  # inside, no part of it\n"
+				   "  quiet\n"
+				   "CommandLine=console=ttyS0\n"
+				   "[Drive]\n"
+				   "Name=root\n"
+				   "Path=/var/lib/vmm/web.raw\n"
+				   "IOPSLimit=2000\n"
+				   "[Drive]\n"
+				   "Name=data\n"
+				   "Path=/dev/sdb\n"
+				   "ReadOnly=yes\n"
+				   "[Network]\n"
+				   "Name=lan\n"
+				   "Bridge=br0\n"
+				   "MAC=52:54:00:ab:cd:ef\n"
+				   "[Unit]\n"
+				   "After=postgresql.service\n"
+				   "[Service]\n"
+				   "MemoryMax=700M\n"
+				   "Environment=\"A=b c\" \\\n"
+				   "D=e\n"
+				   "[Install]\n"
+				   "WantedBy=multi-user.target";
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *messages = NULL;
+
+	ck_assert_int_eq(load(text, strlen(text), &c, &messages), 0);
+	ck_assert_str_eq(messages, "");
+	ck_assert_str_eq(c->name, "web");
+	ck_assert_str_eq(c->machine.description.value, "Web front end");
+	ck_assert_uint_eq(c->machine.cpus.value, 2);
+	ck_assert_uint_eq(c->machine.cpus.where.line, 4);
+	ck_assert_uint_eq(c->machine.memory_bytes.value, UINT64_C(512) << 20);
+	ck_assert_uint_eq(c->machine.transport.value, CONFIG_TRANSPORT_MMIO);
+	ck_assert_uint_eq(c->machine.rng.value, 1);
+	ck_assert_str_eq(c->boot.kernel.value, "/var/lib/vmm/vmlinuz");
+	ck_assert_str_eq(c->boot.command_line.value, "root=/dev/vda rw    quiet console=ttyS0");
+	ck_assert_uint_eq(c->n_drives, 2);
+	ck_assert_str_eq(c->drives[0].name.value, "root");
+	ck_assert_uint_eq(c->drives[0].where.line, 15);
+	ck_assert_uint_eq(c->drives[0].read_only.value, 0);
+	ck_assert_uint_eq(c->drives[0].iops_limit.value, 2000);
+	ck_assert_uint_eq(c->drives[1].read_only.value, 1);
+	ck_assert_uint_eq(c->n_networks, 1);
+	ck_assert_str_eq(c->networks[0].mac.value, "52:54:00:ab:cd:ef");
+	ck_assert_uint_eq(c->pass[CONFIG_PASS_UNIT].n_lines, 1);
+	ck_assert_uint_eq(c->pass[CONFIG_PASS_SERVICE].n_lines, 2);
+	ck_assert_str_eq(c->pass[CONFIG_PASS_SERVICE].lines[1].text, "Environment=\"A=b c\"  D=e");
+	ck_assert_uint_eq(c->pass[CONFIG_PASS_SERVICE].lines[1].where.line, 31);
+	ck_assert_str_eq(c->pass[CONFIG_PASS_INSTALL].lines[0].text, "WantedBy=multi-user.target");
+}
+END_TEST
+
+START_TEST(test_defaults)
+{
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *messages = NULL;
+
+	ck_assert_int_eq(load(BOOT, strlen(BOOT), &c, &messages), 0);
+	ck_assert_uint_eq(c->machine.cpus.value, 1);
+	ck_assert_uint_eq(c->machine.cpus.where.line, 0);
+	ck_assert_uint_eq(c->machine.memory_bytes.value, UINT64_C(256) << 20);
+	ck_assert_ptr_null(c->machine.description.value);
+	ck_assert_ptr_null(c->boot.initrd.value);
+}
+END_TEST
+
+/* E: refused. W: a warning, and the file is used. */
+static const struct {
+	const char *text;
+	const char *messages;
+} said[] = {
+	{ "", "E web.vm: [Boot] Kernel=: is required and not set\n" },
+	{ "# only a comment\n", "E web.vm: [Boot] Kernel=: is required and not set\n" },
+	{ BOOT "[Machine]\nMemory=0\n",
+		"E web.vm:4: [Machine] Memory=: \"0\" is too little: at least 1M\n" },
+	{ BOOT "[Machine]\nMemory=1048577\n",
+		"E web.vm:4: [Machine] Memory=: \"1048577\" is not a multiple of 4K\n" },
+	{ BOOT "[Machine]\nMemory=2T\n",
+		"E web.vm:4: [Machine] Memory=: \"2T\" is too much: at most 1T\n" },
+	{ BOOT "[Machine]\nMemory=99999999999999999999\n",
+		"E web.vm:4: [Machine] Memory=: \"99999999999999999999\" does not fit into 64 bits\n" },
+	{ BOOT "[Machine]\nMemory=99999999999999T\n",
+		"E web.vm:4: [Machine] Memory=: \"99999999999999T\" does not fit into 64 bits\n" },
+	{ BOOT "[Machine]\nMemory=-1\n",
+		"E web.vm:4: [Machine] Memory=: \"-1\" is not a size: a number, then K, M, G, T or "
+		"nothing\n" },
+	{ BOOT "[Machine]\nMemory=512MB\n",
+		"E web.vm:4: [Machine] Memory=: \"512MB\" is not a size: a number, then K, M, G, T or "
+		"nothing\n" },
+	{ BOOT "[Machine]\nMemory=511M\nHugePages=2M\n",
+		"E web.vm:4: [Machine] Memory=: \"511M\" is not a multiple of HugePages=2M\n" },
+	{ BOOT "[Machine]\nHugePages=1G\n",
+		"E web.vm:4: [Machine] Memory=: \"256M\" is not a multiple of HugePages=1G\n" },
+	{ BOOT "[Machine]\nCPUs=0\n",
+		"E web.vm:4: [Machine] CPUs=: \"0\" is not between 1 and 64\n" },
+	{ BOOT "[Machine]\nCPUs=65\n",
+		"E web.vm:4: [Machine] CPUs=: \"65\" is not between 1 and 64\n" },
+	{ BOOT "[Machine]\nCPUs=two\n", "E web.vm:4: [Machine] CPUs=: \"two\" is not a number\n" },
+	{ BOOT "[Machine]\nCPUs= 1 2\n", "E web.vm:4: [Machine] CPUs=: \"1 2\" is not a number\n" },
+	{ BOOT "[Machine]\nCPUs=+1\n", "E web.vm:4: [Machine] CPUs=: \"+1\" is not a number\n" },
+	{ BOOT "[Machine]\nCPUs=99999999999999999999\n",
+		"E web.vm:4: [Machine] CPUs=: \"99999999999999999999\" does not fit into 64 bits\n" },
+	{ BOOT "[Machine]\nTransport=isa\n",
+		"E web.vm:4: [Machine] Transport=: \"isa\" is none of pci, mmio\n" },
+	{ BOOT "[Machine]\nRng=maybe\n",
+		"E web.vm:4: [Machine] Rng=: \"maybe\" is neither yes nor no\n" },
+	{ BOOT "[Machine]\nmemory=1G\n",
+		"W web.vm:4: [Machine] memory=: unknown key, ignored; did you mean Memory=?\n" },
+	{ BOOT "[Machine]\nMemroy=1G\n",
+		"W web.vm:4: [Machine] Memroy=: unknown key, ignored; did you mean Memory=?\n" },
+	{ BOOT "[Machine]\nFlavour=sweet\n",
+		"W web.vm:4: [Machine] Flavour=: unknown key, ignored\n" },
+	{ BOOT "[Drives]\nName=a\n",
+		"W web.vm:3: [Drives]: unknown section, ignored; did you mean [Drive]?\n" },
+	{ BOOT "[Container]\nName=a\nx\n", "W web.vm:3: [Container]: unknown section, ignored\n" },
+	{ BOOT "[X-Notes]\nanything\n", "" },
+	{ BOOT "[Machine]\nX-Owner=me\n", "" },
+	{ BOOT "[Machine]\nCPUs=2\nCPUs=3\n",
+		"W web.vm:5: [Machine] CPUs=: given again; line 4 no longer counts\n" },
+	{ BOOT "[Machine]\nCPUs=\n", "" },
+	{ "[Boot]\nKernel=vmlinuz\n",
+		"E web.vm:2: [Boot] Kernel=: \"vmlinuz\" is not an absolute path\n"
+		"E web.vm: [Boot] Kernel=: is required and not set\n" },
+	{ "[Boot]\nKernel=/a/../b\n", "E web.vm:2: [Boot] Kernel=: \"/a/../b\" has . or .. in it\n"
+				      "E web.vm: [Boot] Kernel=: is required and not set\n" },
+	{ "[Boot]\nKernel=/k\nKernel=\n",
+		"W web.vm:3: [Boot] Kernel=: given again; line 2 no longer counts\n"
+		"E web.vm: [Boot] Kernel=: is required and not set\n" },
+	{ BOOT "Initrd=/boot/\n", "E web.vm:3: [Boot] Initrd=: \"/boot/\" names a directory\n" },
+	{ BOOT "[Drive]\nName=a\n", "E web.vm:3: [Drive] Path=: is required and not set\n" },
+	{ BOOT "[Drive]\nPath=/a\n", "E web.vm:3: [Drive] Name=: is required and not set\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\n[Drive]\nName=a\nPath=/b\n",
+		"E web.vm:7: [Drive] Name=: \"a\" is already the name of the one in line 3\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\n[Drive]\nName=b\nPath=/a\n",
+		"E web.vm:8: [Drive] Path=: \"/a\" is also the drive \"a\"; two drives may share a file "
+		"only when both are ReadOnly=yes\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nReadOnly=1\n[Drive]\nName=b\nPath=/a\nReadOnly=1\n", "" },
+	{ BOOT "[Drive]\nName=Root\nPath=/a\n",
+		"E web.vm:4: [Drive] Name=: \"Root\" is not a name: a-z, 0-9, and after the first - and "
+		"_\nE web.vm:3: [Drive] Name=: is required and not set\n" },
+	{ BOOT "[Drive]\nName=abcdefghijklmnopqrstu\nPath=/a\n",
+		"E web.vm:4: [Drive] Name=: \"abcdefghijklmnopqrstu\" is longer than 20 characters\n"
+		"E web.vm:3: [Drive] Name=: is required and not set\n" },
+	{ BOOT "[Network]\nName=a\n[Network]\nName=a\n",
+		"E web.vm:6: [Network] Name=: \"a\" is already the name of the one in line 3\n" },
+	{ BOOT "[Network]\nName=a\nMAC=01:00:00:00:00:00\n",
+		"E web.vm:5: [Network] MAC=: \"01:00:00:00:00:00\" is a group address\n" },
+	{ BOOT "[Network]\nName=a\nMAC=00:00:00:00:00:00\n",
+		"E web.vm:5: [Network] MAC=: \"00:00:00:00:00:00\" is all zeroes\n" },
+	{ BOOT "[Network]\nName=a\nMAC=52:54:0:12:34:56:\n",
+		"E web.vm:5: [Network] MAC=: \"52:54:0:12:34:56:\" is not an address of the form "
+		"52:54:00:12:34:56\n" },
+	{ BOOT "[Network]\nName=a\nBridge=a/b\n",
+		"E web.vm:5: [Network] Bridge=: \"a/b\" is not a network interface's name\n" },
+	{ "Kernel=/k\n" BOOT, "E web.vm:1: before the first [Section]\n" },
+	{ BOOT "[Machine\n", "E web.vm:3: a line that begins with [ must be a [Section]\n" },
+	{ BOOT "[]\n", "E web.vm:3: a line that begins with [ must be a [Section]\n" },
+	{ BOOT "[\n", "E web.vm:3: a line that begins with [ must be a [Section]\n" },
+	{ BOOT "quiet\n", "E web.vm:3: [Boot]: \"quiet\" is not of the form Key=Value\n" },
+	{ BOOT "=x\n", "E web.vm:3: [Boot]: \"=x\" is not of the form Key=Value\n" },
+	{ BOOT "[Service]\nMemoryMax\n",
+		"E web.vm:4: [Service]: \"MemoryMax\" is not of the form Key=Value\n" },
+	{ BOOT "[Machine]\nDescription=a\001b\n",
+		"E web.vm:4: a control character: this is not a text file\n" },
+	{ BOOT "[Machine]\nDescription=a\xff\n", "E web.vm:4: not UTF-8\n" },
+	{ BOOT "[Machine]\nDescription=\xc0\xaf\n", "E web.vm:4: not UTF-8\n" },
+	{ BOOT "[Machine]\nDescription=\xed\xa0\x80\n", "E web.vm:4: not UTF-8\n" },
+	{ BOOT "[Machine]\nDescription=\xe2\x82\n", "E web.vm:4: not UTF-8\n" },
+	{ BOOT "[Machine]\nDescription=\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa7\n", "" },
+	{ "\xef\xbb\xbf" BOOT, "" },
+	{ "\177ELF\002\001", "E web.vm:1: a control character: this is not a text file\n"
+			     "E web.vm: [Boot] Kernel=: is required and not set\n" },
+};
+
+START_TEST(test_messages)
+{
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *messages = NULL;
+	int r = load(said[_i].text, strlen(said[_i].text), &c, &messages);
+
+	ck_assert_str_eq(messages, said[_i].messages);
+	ck_assert_int_eq(r, strstr(messages, "E web") ? -EBADMSG : 0);
+	ck_assert((r == 0) == (c != NULL));
+}
+END_TEST
+
+START_TEST(test_nul_byte)
+{
+	static const char text[] = BOOT "[Machine]\nCPUs=1\0\n";
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *messages = NULL;
+
+	ck_assert_int_eq(load(text, sizeof(text) - 1, &c, &messages), -EBADMSG);
+	ck_assert_str_eq(messages, "E web.vm:4: a NUL byte: this is not a text file\n");
+}
+END_TEST
+
+/* Repeats unit behind BOOT and returns what is said. */
+static char *repeated(const char *unit, size_t n)
+{
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *text = NULL;
+	char *messages;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	fputs(BOOT, f);
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, unit, i, i, i);
+	fclose(f);
+	load(text, size, &c, &messages);
+	return messages;
+}
+
+START_TEST(test_bounds)
+{
+	CLEANUP(free_p) char *drives = NULL, *sections = NULL, *line = NULL, *lines = NULL;
+	CLEANUP(free_p) char *file = NULL, *words = NULL, *unknown = NULL;
+	struct config_messages messages = {};
+
+	drives = repeated("[Drive]\nName=d%zu\nPath=/d%zu\n", CONFIG_MAX_DRIVES);
+	ck_assert_str_eq(drives, "");
+	free(drives);
+	drives = repeated("[Drive]\nName=d%zu\nPath=/d%zu\n", CONFIG_MAX_DRIVES + 1);
+	ck_assert_str_eq(drives, "E web.vm:75: [Drive]: more than 24 of these sections\n");
+	sections = repeated("[Machine]\n", CONFIG_MAX_SECTIONS);
+	ck_assert_str_eq(sections, "E web.vm:258: more than 256 sections\n");
+	lines = repeated("[Unit]\nAfter=a\\\n", CONFIG_MAX_LINE_BYTES);
+	ck_assert_ptr_nonnull(strstr(lines, "E web.vm:"));
+	line = repeated("[Unit]\\\n", CONFIG_MAX_LINE_BYTES);
+	ck_assert_str_eq(line, "E web.vm:3: a line that is too long\n");
+	file = repeated("################\n", CONFIG_MAX_FILE_BYTES / 16);
+	ck_assert_str_eq(file, "E web.vm: the file is larger than 262144 bytes\n"
+			       "E web.vm: [Boot] Kernel=: is required and not set\n");
+	words = repeated("CommandLine=%zu.%zu.%zu\n", 400);
+	ck_assert_ptr_nonnull(strstr(words, "more than the 2047 that a kernel takes"));
+	/* Warnings are bounded too, and an error behind them is still one. */
+	unknown = repeated("Z%zu=\n", 1000);
+	ck_assert_uint_eq(strlen(unknown) > 0, 1);
+	for (size_t i = 0; i < 2 * CONFIG_MAX_MESSAGES; i++)
+		ck_assert_int_eq(
+			config_messages_add(&messages, CONFIG_WARNING, "f", 1, "k", "t"), 0);
+	ck_assert_int_eq(config_messages_add(&messages, CONFIG_ERROR, "f", 1, "k", "t"), 0);
+	ck_assert_uint_eq(messages.n_items, CONFIG_MAX_MESSAGES);
+	ck_assert_uint_eq(messages.n_errors, 1);
+	config_messages_finish(&messages);
+}
+END_TEST
+
+START_TEST(test_names)
+{
+	static const char *const good[] = { "a", "0", "web", "web-1", "a-b-c", "10-0", "a--b",
+		"abcdefghijklmnopqrstuvwxyz0" };
+	static const char *const bad[] = { "", "-", "a-", "-a", "Web", "web.1", "a_b", "a b", "a/b",
+		"..", "abcdefghijklmnopqrstuvwxyz01", "a\n", "\xc3\xa9" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		ck_assert_msg(config_name_valid(good[i]), "%s", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_msg(!config_name_valid(bad[i]), "%s", bad[i]);
+}
+END_TEST
+
+/* ---- files ---- */
+
+static char root[64];
+
+static void make_root(void)
+{
+	strcpy(root, "/tmp/test-config-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(root));
+}
+
+static void remove_root(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void put(const char *path, const char *text)
+{
+	char command[512], full[256];
+	FILE *f;
+
+	snprintf(command, sizeof(command), "mkdir -p $(dirname %s%s)", root, path);
+	ck_assert_int_eq(system(command), 0);
+	snprintf(full, sizeof(full), "%s%s", root, path);
+	f = fopen(full, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int load_root(const char *name, struct vm_config **ret, char **ret_messages)
+{
+	struct config_messages messages = {};
+	int r = config_load(root, name, &messages, ret);
+
+	*ret_messages = messages_text(&messages);
+	config_messages_finish(&messages);
+	return r;
+}
+
+START_TEST(test_search_order)
+{
+	CLEANUP(config_free_p) struct vm_config *lib = NULL, *run = NULL, *etc = NULL;
+	CLEANUP(free_p) char *m1 = NULL, *m2 = NULL, *m3 = NULL, *m4 = NULL, *path = NULL;
+	char link[128];
+
+	put("/usr/lib/vmm/web.vm", "[Boot]\nKernel=/lib\n");
+	ck_assert_int_eq(load_root("web", &lib, &m1), 0);
+	ck_assert_str_eq(lib->boot.kernel.value, "/lib");
+	ck_assert(!lib->transient);
+	put("/run/vmm/web.vm", "[Boot]\nKernel=/run\n");
+	ck_assert_int_eq(load_root("web", &run, &m2), 0);
+	ck_assert_str_eq(run->boot.kernel.value, "/run");
+	ck_assert(run->transient);
+	put("/etc/vmm/web.vm", "[Boot]\nKernel=/etc\n");
+	ck_assert_int_eq(load_root("web", &etc, &m3), 0);
+	ck_assert_str_eq(etc->boot.kernel.value, "/etc");
+	ck_assert_uint_ne(etc->fingerprint, run->fingerprint);
+	ck_assert_int_eq(load_root("none", &etc, &m4), -ENOENT);
+
+	/* Masked. */
+	snprintf(link, sizeof(link), "%s/etc/vmm/web.vm", root);
+	ck_assert_int_eq(unlink(link), 0);
+	ck_assert_int_eq(symlink("/dev/null", link), 0);
+	ck_assert_int_eq(config_find(root, "web", &path), -ENOENT);
+	ck_assert_int_eq(config_find(root, "../web", &path), -EINVAL);
+}
+END_TEST
+
+START_TEST(test_dropins)
+{
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *messages = NULL;
+	char link[128];
+
+	put("/etc/vmm/web.vm",
+		"[Machine]\nCPUs=2\n" BOOT "CommandLine=a\n[Drive]\nName=root\nPath=/r\n");
+	put("/usr/lib/vmm/web.vm.d/10-a.conf", "[Machine]\nCPUs=3\nMemory=1G\n");
+	put("/etc/vmm/web.vm.d/10-a.conf", "[Machine]\nCPUs=4\n[Drive]\nName=root\nReadOnly=yes\n");
+	put("/run/vmm/web.vm.d/20-b.conf",
+		"[Boot]\nCommandLine=b\n[Drive]\nName=data\nPath=/d\n[Service]\nCPUQuota=50%\n");
+	put("/run/vmm/web.vm.d/30-c.conf", "[Machine]\nCPUs=64\n");
+	snprintf(link, sizeof(link), "%s/etc/vmm/web.vm.d/30-c.conf", root);
+	ck_assert_int_eq(symlink("/dev/null", link), 0);
+	put("/run/vmm/web.vm.d/ignored.txt", "[Machine]\nCPUs=63\n");
+
+	ck_assert_int_eq(load_root("web", &c, &messages), 0);
+	ck_assert_str_eq(messages, "");
+	ck_assert_uint_eq(c->n_files, 3);
+	ck_assert_uint_eq(c->machine.cpus.value, 4);
+	ck_assert_uint_eq(c->machine.cpus.where.file, 1);
+	ck_assert_uint_eq(c->machine.memory_bytes.value, UINT64_C(256) << 20);
+	ck_assert_str_eq(c->boot.command_line.value, "a b");
+	ck_assert_uint_eq(c->n_drives, 2);
+	ck_assert_uint_eq(c->drives[0].read_only.value, 1);
+	ck_assert_str_eq(c->drives[0].path.value, "/r");
+	ck_assert_str_eq(c->drives[1].name.value, "data");
+	ck_assert_str_eq(c->pass[CONFIG_PASS_SERVICE].lines[0].text, "CPUQuota=50%");
+}
+END_TEST
+
+START_TEST(test_bad_files)
+{
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *m1 = NULL, *m2 = NULL, *m3 = NULL, *m4 = NULL, *expected = NULL;
+	CLEANUP(free_p) char *expected2 = NULL;
+	char path[128];
+
+	put("/etc/vmm/x", "");
+	snprintf(path, sizeof(path), "%s/etc/vmm/dir.vm", root);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(load_root("dir", &c, &m1), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(m1, "dir.vm: this is a directory\n"));
+	snprintf(path, sizeof(path), "%s/etc/vmm/pipe.vm", root);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(load_root("pipe", &c, &m2), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(m2, "pipe.vm: this is not a regular file\n"));
+	snprintf(path, sizeof(path), "%s/etc/vmm/gone.vm", root);
+	ck_assert_int_eq(symlink("/nonexistent", path), 0);
+	ck_assert_int_eq(load_root("gone", &c, &m3), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(m3, "gone.vm: cannot be opened: No such file or directory\n"));
+	/* A message names the drop-in it is about. */
+	put("/etc/vmm/web.vm", BOOT);
+	put("/etc/vmm/web.vm.d/a.conf", "\n[Machine]\nCPUs=none\n");
+	ck_assert_int_eq(load_root("web", &c, &m4), -EBADMSG);
+	ck_assert_int_ge(asprintf(&expected,
+				 "E %s/etc/vmm/web.vm.d/a.conf:3: [Machine] CPUs=: \"none\" is not "
+				 "a number\n",
+				 root),
+		0);
+	ck_assert_str_eq(m4, expected);
+	ck_assert_ptr_null(c);
+}
+END_TEST
+
+START_TEST(test_list)
+{
+	struct config_messages messages = {};
+	CLEANUP(free_p) char *text = NULL;
+	char **names;
+	char link[128];
+	size_t n;
+
+	put("/etc/vmm/web.vm", "");
+	put("/usr/lib/vmm/web.vm", "");
+	put("/run/vmm/db.vm", "");
+	put("/etc/vmm/.vm", "");
+	put("/etc/vmm/notes.txt", "");
+	put("/etc/vmm/Big.vm", "");
+	put("/usr/lib/vmm/masked.vm", "");
+	snprintf(link, sizeof(link), "%s/etc/vmm/masked.vm", root);
+	ck_assert_int_eq(symlink("/dev/null", link), 0);
+	ck_assert_int_eq(config_list(root, &messages, &names, &n), 0);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_str_eq(names[0], "db");
+	ck_assert_str_eq(names[1], "web");
+	ck_assert_uint_eq(messages.n_items, 1);
+	text = messages_text(&messages);
+	ck_assert_ptr_nonnull(strstr(text, "/etc/vmm/Big.vm: ignored: the file's name is not a "));
+	config_names_free(names, n);
+	config_messages_finish(&messages);
+}
+END_TEST
+
+START_TEST(test_table)
+{
+	size_t n;
+	const struct config_key *keys = config_keys(&n);
+	CLEANUP(free_p) char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	config_keys_print(f);
+	fclose(f);
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_ptr_nonnull(strstr(text, keys[i].doc));
+		for (size_t j = 0; j < i; j++)
+			ck_assert(strcmp(keys[i].section, keys[j].section) ||
+				  strcmp(keys[i].name, keys[j].name));
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("config");
+	TCase *text = unit_case(suite, "text");
+	TCase *files = unit_case(suite, "files");
+
+	tcase_add_test(text, test_whole_file);
+	tcase_add_test(text, test_defaults);
+	tcase_add_loop_test(text, test_messages, 0, ARRAY_SIZE(said));
+	tcase_add_test(text, test_nul_byte);
+	tcase_add_test(text, test_bounds);
+	tcase_add_test(text, test_names);
+	tcase_add_test(text, test_table);
+	tcase_add_checked_fixture(files, make_root, remove_root);
+	tcase_add_test(files, test_search_order);
+	tcase_add_test(files, test_dropins);
+	tcase_add_test(files, test_bad_files);
+	tcase_add_test(files, test_list);
+	return unit_run(suite);
+}

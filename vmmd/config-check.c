@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* config: what can be said only when all files have been read: defaults, what is missing, what
+ * contradicts. */
+#include <string.h>
+
+#include "base/util.h"
+#include "config-internal.h"
+
+static const char *file_of(const struct vm_config *config, struct config_where where)
+{
+	return config->files[where.file < config->n_files ? where.file : 0];
+}
+
+static int missing(const struct vm_config *config, const struct config_key *key,
+	struct config_where where, struct config_messages *messages)
+{
+	char name[96];
+
+	snprintf(name, sizeof(name), "[%s] %s=", key->section, key->name);
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line, name,
+		"is required and not set");
+}
+
+/* Defaults and required keys of one section's struct. */
+static int complete_section(const struct vm_config *config, const char *section, void *target,
+	struct config_where where, struct config_messages *messages)
+{
+	size_t n_keys;
+	const struct config_key *keys = config_keys(&n_keys);
+
+	for (size_t i = 0; i < n_keys; i++) {
+		const struct config_key *key = &keys[i];
+		CLEANUP(free_p) char *reason = NULL;
+		char *string = NULL;
+		uint64_t number = 0;
+		int r;
+
+		if (strcmp(key->section, section) != 0)
+			continue;
+		if (config_type_is_string(key->type)) {
+			if (config_string_at(target, key)->value)
+				continue;
+			if (key->required) {
+				r = missing(config, key, where, messages);
+				if (r < 0)
+					return r;
+				continue;
+			}
+		} else if (config_where_at(target, key)->line > 0) {
+			continue;
+		}
+		if (!key->fallback)
+			continue;
+		r = config_value_parse(key, key->fallback, &string, &number, &reason);
+		assert(r != -EBADMSG);
+		if (r < 0)
+			return r;
+		if (config_type_is_string(key->type))
+			config_string_at(target, key)->value = string;
+		else
+			config_number_at(target, key)->value = number;
+	}
+	return 0;
+}
+
+/* One image written through two drives would destroy itself. */
+static int check_paths(const struct vm_config *config, struct config_messages *messages)
+{
+	for (size_t i = 0; i < config->n_drives; i++) {
+		const struct config_drive *drive = &config->drives[i];
+
+		for (size_t j = 0; j < i; j++) {
+			const struct config_drive *other = &config->drives[j];
+			int r;
+
+			if (!drive->path.value || !other->path.value || !other->name.value ||
+				strcmp(drive->path.value, other->path.value) != 0)
+				continue;
+			if (drive->read_only.value && other->read_only.value)
+				continue;
+			r = config_messages_add(messages, CONFIG_ERROR,
+				file_of(config, drive->path.where), drive->path.where.line,
+				"[Drive] Path=",
+				"\"%.200s\" is also the drive \"%s\"; two drives may share a file only "
+				"when both are ReadOnly=yes",
+				drive->path.value, other->name.value);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int check_memory(const struct vm_config *config, struct config_messages *messages)
+{
+	const struct config_machine *machine = &config->machine;
+	struct config_where where = machine->memory_bytes.where;
+	uint64_t page = machine->huge_pages.value == CONFIG_HUGE_PAGES_2M   ? UINT64_C(2) << 20
+			: machine->huge_pages.value == CONFIG_HUGE_PAGES_1G ? UINT64_C(1) << 30
+									    : 4096;
+	char size[32], unit[32];
+
+	if (machine->memory_bytes.value % page == 0)
+		return 0;
+	if (where.line == 0)
+		where = machine->huge_pages.where;
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
+		"[Machine] Memory=", "\"%s\" is not a multiple of HugePages=%s",
+		config_format_size(machine->memory_bytes.value, size),
+		config_format_size(page, unit));
+}
+
+static int check_command_line(const struct vm_config *config, struct config_messages *messages)
+{
+	const struct config_string *line = &config->boot.command_line;
+	const struct config_key *key = config_key_find("Boot", "CommandLine");
+
+	if (!line->value || strlen(line->value) <= key->maximum)
+		return 0;
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, line->where),
+		line->where.line,
+		"[Boot] CommandLine=", "%zu characters, more than the %ju that a kernel takes",
+		strlen(line->value), (uintmax_t)key->maximum);
+}
+
+int config_complete(struct vm_config *config, struct config_messages *messages)
+{
+	struct config_where nowhere = {};
+	int r;
+
+	r = complete_section(config, "Machine", &config->machine, nowhere, messages);
+	if (r >= 0)
+		r = complete_section(config, "Boot", &config->boot, nowhere, messages);
+	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
+		r = complete_section(
+			config, "Drive", &config->drives[i], config->drives[i].where, messages);
+	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
+		r = complete_section(config, "Network", &config->networks[i],
+			config->networks[i].where, messages);
+	if (r >= 0)
+		r = check_paths(config, messages);
+	if (r >= 0)
+		r = check_memory(config, messages);
+	if (r >= 0)
+		r = check_command_line(config, messages);
+	return r;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* config: what its files share: the shapes of sections, the parser's state. */
+#ifndef VMMD_CONFIG_INTERNAL_H
+#define VMMD_CONFIG_INTERNAL_H
+
+#include "config.h"
+
+/* One kind of section: [Machine], [Drive], ... */
+struct config_section {
+	const char *name;
+	bool repeated;                 /* each one is an object of its own, known by its Name= */
+	enum config_pass_section pass; /* CONFIG_N_PASS_SECTIONS: it has keys of ours */
+	size_t offset;                 /* in struct vm_config, where it is not repeated */
+};
+
+extern const struct config_section config_sections[];
+extern const size_t config_n_sections;
+
+const struct config_section *config_section_find(const char *name);
+const struct config_key *config_key_find(const char *section, const char *name);
+
+/* A name of the table that text may have been meant for, NULL when none is near. */
+const char *config_section_guess(const char *text);
+const char *config_key_guess(const char *section, const char *text);
+
+bool config_type_is_string(enum config_type type);
+
+/* Members of a section's struct by their key. */
+struct config_string *config_string_at(void *section, const struct config_key *key);
+struct config_number *config_number_at(void *section, const struct config_key *key);
+struct config_where *config_where_at(void *section, const struct config_key *key);
+
+/*
+ * Checks text against the key's type and limits. 0 and one of the results, -EBADMSG and
+ * *ret_reason (the caller's) where the text is wrong, -ENOMEM.
+ */
+int config_value_parse(const struct config_key *key, const char *text, char **ret_string,
+	uint64_t *ret_number, char **ret_reason);
+
+bool config_text_is_utf8(const char *text, size_t size);
+
+/* Sizes as people write them: "512M". buffer holds 32 bytes. */
+const char *config_format_size(uint64_t bytes, char *buffer);
+
+/* Adds one file's text to config. -EBADMSG only where nothing more can be read from it; other
+ * errors of the text are messages. */
+int config_parse_text(struct vm_config *config, unsigned file, const char *text, size_t size,
+	struct config_messages *messages);
+
+/* After the last file: defaults, what is missing, what contradicts. */
+int config_complete(struct vm_config *config, struct config_messages *messages);
+
+/* A new, empty one. */
+int config_new(const char *name, struct vm_config **ret);
+int config_add_file(struct vm_config *config, const char *path);
+void config_drive_finish(struct config_drive *drive);
+void config_network_finish(struct config_network *network);
+
+#endif

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * config: the table of sections and keys. A new key is a member of its section's struct and a
+ * row here; nothing else in config knows it.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "base/util.h"
+#include "config-internal.h"
+
+const struct config_section config_sections[] = {
+	{ "Machine", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, machine) },
+	{ "Boot", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, boot) },
+	{ "Drive", true, CONFIG_N_PASS_SECTIONS, 0 },
+	{ "Network", true, CONFIG_N_PASS_SECTIONS, 0 },
+	{ "Unit", false, CONFIG_PASS_UNIT, 0 },
+	{ "Service", false, CONFIG_PASS_SERVICE, 0 },
+	{ "Install", false, CONFIG_PASS_INSTALL, 0 },
+};
+const size_t config_n_sections = ARRAY_SIZE(config_sections);
+
+/* In the order of the enums of config.h. */
+static const char *const transports[] = { "pci", "mmio", NULL };
+static const char *const huge_pages[] = { "no", "transparent", "2M", "1G", NULL };
+static const char *const caches[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
+static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * KIB)
+#define TIB (MIB * MIB)
+#define MACHINE(member) offsetof(struct config_machine, member)
+#define BOOT(member) offsetof(struct config_boot, member)
+#define DRIVE(member) offsetof(struct config_drive, member)
+#define NETWORK(member) offsetof(struct config_network, member)
+
+static const struct config_key keys[] = {
+	{ .section = "Machine",
+		.name = "Description",
+		.type = CONFIG_TYPE_STRING,
+		.offset = MACHINE(description),
+		.doc = "What the machine is for, one line for people." },
+	{ .section = "Machine",
+		.name = "CPUs",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = MACHINE(cpus),
+		.minimum = 1,
+		.maximum = 64,
+		.fallback = "1",
+		.doc = "Number of virtual CPUs." },
+	{ .section = "Machine",
+		.name = "Memory",
+		.type = CONFIG_TYPE_SIZE,
+		.offset = MACHINE(memory_bytes),
+		.minimum = MIB,
+		.maximum = TIB,
+		.multiple = 4 * KIB,
+		.fallback = "256M",
+		.doc = "Size of the memory, in whole pages of 4K." },
+	{ .section = "Machine",
+		.name = "HugePages",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = MACHINE(huge_pages),
+		.choices = huge_pages,
+		.fallback = "no",
+		.doc = "Take the memory from the host's pool of huge pages, whose size it must then be a "
+		       "multiple of, or let the kernel use transparent ones." },
+	{ .section = "Machine",
+		.name = "Prefault",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = MACHINE(prefault),
+		.fallback = "no",
+		.doc = "Allocate all of the memory at the start." },
+	{ .section = "Machine",
+		.name = "Transport",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = MACHINE(transport),
+		.choices = transports,
+		.fallback = "pci",
+		.doc = "How the guest finds its virtio devices." },
+	{ .section = "Machine",
+		.name = "Rng",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = MACHINE(rng),
+		.fallback = "yes",
+		.doc = "A virtio device that gives the guest random numbers of the host." },
+	{ .section = "Boot",
+		.name = "Kernel",
+		.type = CONFIG_TYPE_PATH,
+		.required = true,
+		.offset = BOOT(kernel),
+		.doc = "The kernel: a bzImage, or an ELF image such as vmlinux." },
+	{ .section = "Boot",
+		.name = "Initrd",
+		.type = CONFIG_TYPE_PATH,
+		.offset = BOOT(initrd),
+		.doc = "The initial RAM disk." },
+	{ .section = "Boot",
+		.name = "CommandLine",
+		.type = CONFIG_TYPE_WORDS,
+		.offset = BOOT(command_line),
+		.maximum = 2047,
+		.doc = "The kernel command line. Several are joined; an empty one starts anew." },
+	{ .section = "Drive",
+		.name = "Name",
+		.type = CONFIG_TYPE_NAME,
+		.required = true,
+		.offset = DRIVE(name),
+		.doc = "Name of the drive, the serial number that the guest sees." },
+	{ .section = "Drive",
+		.name = "Path",
+		.type = CONFIG_TYPE_PATH,
+		.required = true,
+		.offset = DRIVE(path),
+		.doc = "A raw image or a block device." },
+	{ .section = "Drive",
+		.name = "ReadOnly",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = DRIVE(read_only),
+		.fallback = "no",
+		.doc = "Refuse writes. Several machines may share a drive that all of them only read." },
+	{ .section = "Drive",
+		.name = "Cache",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = DRIVE(cache),
+		.choices = caches,
+		.fallback = "writeback",
+		.doc = "When a write is stable: at the guest's flush (writeback), when it completes "
+		       "(writethrough); direct goes past the host's page cache; unsafe ignores flushes." },
+	{ .section = "Drive",
+		.name = "Engine",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = DRIVE(engine),
+		.choices = engines,
+		.fallback = "auto",
+		.doc = "What carries out the requests." },
+	{ .section = "Drive",
+		.name = "Discard",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = DRIVE(discard),
+		.fallback = "no",
+		.doc = "Give what the guest discards back to the host's file system." },
+	{ .section = "Drive",
+		.name = "IOPSLimit",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = DRIVE(iops_limit),
+		.maximum = 1000 * 1000 * 1000,
+		.fallback = "0",
+		.doc = "Requests a second; 0 is no limit." },
+	{ .section = "Drive",
+		.name = "BandwidthLimit",
+		.type = CONFIG_TYPE_SIZE,
+		.offset = DRIVE(bandwidth_limit),
+		.maximum = TIB,
+		.fallback = "0",
+		.doc = "Bytes a second, of reads and writes together; 0 is no limit." },
+	{ .section = "Network",
+		.name = "Name",
+		.type = CONFIG_TYPE_NAME,
+		.required = true,
+		.offset = NETWORK(name),
+		.doc = "Name of the network interface." },
+	{ .section = "Network",
+		.name = "Bridge",
+		.type = CONFIG_TYPE_IFNAME,
+		.offset = NETWORK(bridge),
+		.doc = "The host's bridge that the interface's tap device is added to." },
+	{ .section = "Network",
+		.name = "MAC",
+		.type = CONFIG_TYPE_MAC,
+		.offset = NETWORK(mac),
+		.doc = "Hardware address; when it is not given, one is made from the names of machine and "
+		       "interface." },
+};
+
+const struct config_key *config_keys(size_t *ret_n)
+{
+	*ret_n = ARRAY_SIZE(keys);
+	return keys;
+}
+
+const struct config_section *config_section_find(const char *name)
+{
+	for (size_t i = 0; i < config_n_sections; i++)
+		if (strcmp(config_sections[i].name, name) == 0)
+			return &config_sections[i];
+	return NULL;
+}
+
+const struct config_key *config_key_find(const char *section, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i].section, section) == 0 && strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+enum {
+	GUESS_MAX_LENGTH = 32,
+};
+
+static unsigned char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (unsigned char)(c - 'A' + 'a') : (unsigned char)c;
+}
+
+/* Edit distance without regard to case; GUESS_MAX_LENGTH for what is too long to be meant. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[GUESS_MAX_LENGTH + 1];
+	size_t n_a = strlen(a), n_b = strlen(b);
+
+	if (n_a > GUESS_MAX_LENGTH || n_b > GUESS_MAX_LENGTH)
+		return GUESS_MAX_LENGTH;
+	for (size_t j = 0; j <= n_b; j++)
+		row[j] = (unsigned)j;
+	for (size_t i = 1; i <= n_a; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = (unsigned)i;
+		for (size_t j = 1; j <= n_b; j++) {
+			unsigned above = row[j];
+			unsigned same = lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1;
+
+			row[j] = MIN(MIN(above + 1, row[j - 1] + 1), diagonal + same);
+			diagonal = above;
+		}
+	}
+	return row[n_b];
+}
+
+/* A guess is better than none when at most a third of it, and one letter always, is wrong. */
+static bool better(const char *text, const char *candidate, unsigned *best)
+{
+	unsigned d = distance(text, candidate);
+
+	if (d >= *best || d > MAX(1u, (unsigned)strlen(candidate) / 3))
+		return false;
+	*best = d;
+	return true;
+}
+
+const char *config_section_guess(const char *text)
+{
+	unsigned best = GUESS_MAX_LENGTH;
+	const char *guess = NULL;
+
+	for (size_t i = 0; i < config_n_sections; i++)
+		if (better(text, config_sections[i].name, &best))
+			guess = config_sections[i].name;
+	return guess;
+}
+
+const char *config_key_guess(const char *section, const char *text)
+{
+	unsigned best = GUESS_MAX_LENGTH;
+	const char *guess = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i].section, section) == 0 && better(text, keys[i].name, &best))
+			guess = keys[i].name;
+	return guess;
+}
+
+bool config_type_is_string(enum config_type type)
+{
+	switch (type) {
+	case CONFIG_TYPE_STRING:
+	case CONFIG_TYPE_WORDS:
+	case CONFIG_TYPE_PATH:
+	case CONFIG_TYPE_NAME:
+	case CONFIG_TYPE_IFNAME:
+	case CONFIG_TYPE_MAC:
+		return true;
+	case CONFIG_TYPE_NUMBER:
+	case CONFIG_TYPE_SIZE:
+	case CONFIG_TYPE_BOOL:
+	case CONFIG_TYPE_CHOICE:
+		return false;
+	}
+	return false;
+}
+
+struct config_string *config_string_at(void *section, const struct config_key *key)
+{
+	assert(config_type_is_string(key->type));
+	return (void *)((char *)section + key->offset);
+}
+
+struct config_number *config_number_at(void *section, const struct config_key *key)
+{
+	assert(!config_type_is_string(key->type));
+	return (void *)((char *)section + key->offset);
+}
+
+struct config_where *config_where_at(void *section, const struct config_key *key)
+{
+	return config_type_is_string(key->type) ? &config_string_at(section, key)->where
+						: &config_number_at(section, key)->where;
+}
+
+static const char *type_name(enum config_type type)
+{
+	switch (type) {
+	case CONFIG_TYPE_STRING:
+		return "text";
+	case CONFIG_TYPE_WORDS:
+		return "words";
+	case CONFIG_TYPE_PATH:
+		return "absolute path";
+	case CONFIG_TYPE_NAME:
+		return "name";
+	case CONFIG_TYPE_IFNAME:
+		return "interface name";
+	case CONFIG_TYPE_MAC:
+		return "hardware address";
+	case CONFIG_TYPE_NUMBER:
+		return "number";
+	case CONFIG_TYPE_SIZE:
+		return "size";
+	case CONFIG_TYPE_BOOL:
+		return "yes or no";
+	case CONFIG_TYPE_CHOICE:
+		return "choice";
+	}
+	return "?";
+}
+
+void config_keys_print(FILE *stream)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const struct config_key *key = &keys[i];
+		char low[32], high[32];
+
+		if (strcmp(section, key->section) != 0) {
+			section = key->section;
+			fprintf(stream, "%s[%s]\n", i > 0 ? "\n" : "", section);
+		}
+		fprintf(stream, "%s= (%s", key->name, type_name(key->type));
+		if (key->type == CONFIG_TYPE_NUMBER)
+			fprintf(stream, ", %ju to %ju", (uintmax_t)key->minimum,
+				(uintmax_t)key->maximum);
+		if (key->type == CONFIG_TYPE_SIZE)
+			fprintf(stream, ", %s to %s", config_format_size(key->minimum, low),
+				config_format_size(key->maximum, high));
+		for (size_t j = 0; key->choices && key->choices[j]; j++)
+			fprintf(stream, "%s%s", j > 0 ? " | " : ": ", key->choices[j]);
+		if (key->fallback)
+			fprintf(stream, ", default %s", key->fallback);
+		fprintf(stream, "%s)\n    %s\n", key->required ? ", required" : "", key->doc);
+	}
+}
