@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The parts of the worker that are logic only: ring, lines, life. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "unit.h"
+#include "worker/life.h"
+#include "worker/lines.h"
+#include "worker/ring.h"
+
+#define SECOND UINT64_C(1000000000)
+
+/* ---- ring ---- */
+
+START_TEST(ring_keeps_the_last_bytes)
+{
+	struct ring ring;
+	char data[32];
+	uint64_t position = 0, lost;
+
+	ck_assert_int_eq(ring_init(&ring, 16), 0);
+	ring_write(&ring, "0123456789", 10);
+	ck_assert_uint_eq(ring_read(&ring, &position, data, 4, &lost), 4);
+	ck_assert_int_eq(memcmp(data, "0123", 4), 0);
+	ck_assert_uint_eq(lost, 0);
+	ring_write(&ring, "abcdefghij", 10);
+	ck_assert_uint_eq(ring_read(&ring, &position, data, sizeof(data), &lost), 16);
+	ck_assert_uint_eq(lost, 0);
+	ck_assert_int_eq(memcmp(data, "456789abcdefghij", 16), 0);
+	ck_assert_uint_eq(ring_read(&ring, &position, data, sizeof(data), &lost), 0);
+
+	ring_write(&ring, "KLMNOPQRSTUVWXYZ+", 17);
+	ck_assert_uint_eq(ring_read(&ring, &position, data, sizeof(data), &lost), 16);
+	ck_assert_uint_eq(lost, 1);
+	ck_assert_int_eq(memcmp(data, "LMNOPQRSTUVWXYZ+", 16), 0);
+
+	ring_write(&ring, "a much longer text than the ring", 32);
+	position = 0;
+	ck_assert_uint_eq(ring_read(&ring, &position, data, 8, &lost), 8);
+	ck_assert_int_eq(memcmp(data, "xt than ", 8), 0);
+	ck_assert_uint_eq(ring_newest(&ring), 10 + 10 + 17 + 32);
+	ck_assert_uint_eq(ring_oldest(&ring), 10 + 10 + 17 + 16);
+	ring_finish(&ring);
+}
+END_TEST
+
+/* ---- lines ---- */
+
+static char out[8192];
+static size_t n_lines;
+
+static void collect(void *userdata, const char *line)
+{
+	n_lines++;
+	strncat(out, line, sizeof(out) - strlen(out) - 1);
+	strncat(out, "|", sizeof(out) - strlen(out) - 1);
+}
+
+static const struct {
+	const char *in;
+	const char *out;
+} cleaned[] = {
+	{ "plain\n", "plain|" },
+	{ "no end", "" },
+	{ "dos\r\n\r\n", "dos|" },
+	{ "a\r\r\nb\n", "a|b|" },
+	{ "\n\n\n", "" },
+	{ "\x1b[1;31mred\x1b[0m text\n", "red text|" },
+	{ "\x1b]0;title\x07shown\n", "shown|" },
+	{ "\x1b]0;title\x1b\\shown\n", "shown|" },
+	{ "\x1bPq#0;2\x1b\\after dcs\n", "after dcs|" },
+	{ "\x1b(Bcharset\x1b=keypad\n", "charsetkeypad|" },
+	{ "\x1b[?2004h\x1b[6n$ \n", "$ |" },
+	{ "10%\r20%\r100%\n", "100%|" },
+	{ "a long line\rab\x1b[K\n", "ab|" },
+	{ "abcd\rXY\n", "XYcd|" },
+	{ "abc\b\bX\n", "aXc|" },
+	{ "\b\b\bx\n", "x|" },
+	{ "tab\there\n", "tab\there|" },
+	{ "bell\a null ctrl\x01\x02 del\x7f\n", "bell null ctrl del|" },
+	{ "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80\n",
+		"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80|" },
+	{ "bad \xff\xfe \xc3( \xe2\x82\n", "bad ?? ?( ??|" },
+	{ "overlong \xc0\xaf \xe0\x80\xaf\n", "overlong ?? ???|" },
+	{ "surrogate \xed\xa0\x80 beyond \xf4\x90\x80\x80\n", "surrogate ??? beyond ????|" },
+	{ "c1 \xc2\x9b"
+	  "31m\n",
+		"c1 ??31m|" },
+	{ "unfinished \x1b[12;\nnext\n", "unfinished |next|" },
+	{ "unfinished \x1b]0;title\nnext\n", "unfinished |next|" },
+	{ "cancel \x1b[12\x18!\n", "cancel !|" },
+	{ "\x1b\x1b\x1b[mx\n", "x|" },
+};
+
+START_TEST(lines_are_clean)
+{
+	struct lines lines;
+
+	/* At once, and byte by byte. */
+	for (int step = 0; step < 2; step++) {
+		size_t length = strlen(cleaned[_i].in);
+
+		out[0] = '\0';
+		lines_init(&lines, collect, NULL, 0);
+		if (step == 0)
+			lines_feed(&lines, cleaned[_i].in, length, 0);
+		else
+			for (size_t i = 0; i < length; i++)
+				lines_feed(&lines, cleaned[_i].in + i, 1, 0);
+		ck_assert_str_eq(out, cleaned[_i].out);
+	}
+}
+END_TEST
+
+START_TEST(lines_are_bounded)
+{
+	static char input[3000];
+	struct lines lines;
+
+	memset(input, 'x', sizeof(input));
+	out[0] = '\0';
+	n_lines = 0;
+	lines_init(&lines, collect, NULL, 0);
+	lines_feed(&lines, input, sizeof(input), 0);
+	lines_flush(&lines);
+	ck_assert_uint_eq(n_lines, 3);
+	ck_assert_uint_eq(strlen(out), sizeof(input) + 3);
+}
+END_TEST
+
+START_TEST(lines_have_a_rate)
+{
+	struct lines lines;
+
+	out[0] = '\0';
+	lines_init(&lines, collect, NULL, 2);
+	for (int i = 0; i < 5; i++)
+		lines_feed(&lines, "a\n", 2, SECOND + i);
+	ck_assert_str_eq(out, "a|a|");
+	lines_feed(&lines, "b\n", 2, 2 * SECOND);
+	ck_assert_str_eq(out, "a|a|(3 lines of the console left out)|b|");
+	lines_feed(&lines, "c\nd\n", 4, 2 * SECOND);
+	lines_feed(&lines, "rest", 4, 2 * SECOND);
+	out[0] = '\0';
+	lines_flush(&lines);
+	ck_assert_str_eq(out, "(1 lines of the console left out)|rest|");
+}
+END_TEST
+
+/* ---- life ---- */
+
+static struct life running(void)
+{
+	struct life life;
+
+	life_init(&life);
+	life_run(&life);
+	return life;
+}
+
+START_TEST(life_of_a_guest)
+{
+	static const struct {
+		enum vmm_end end;
+		int status;
+	} rows[] = {
+		{ VMM_END_POWEROFF, 0 },
+		{ VMM_END_REBOOT, 133 },
+		{ VMM_END_PANIC, 70 },
+		{ VMM_END_TRIPLE_FAULT, 70 },
+		{ VMM_END_STOPPED, 0 },
+		{ VMM_END_HOST_FAILURE, 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct life life = running();
+
+		ck_assert_uint_eq(life_end(&life, rows[i].end), LIFE_FINISH);
+		ck_assert_int_eq(life_exit_status(&life), rows[i].status);
+		/* The first end counts, and nothing follows it. */
+		ck_assert_uint_eq(life_end(&life, VMM_END_HOST_FAILURE), LIFE_NOTHING);
+		ck_assert_uint_eq(life_stop(&life, VMM_HOW_HARD, 1), LIFE_NOTHING);
+		ck_assert_uint_eq(life_reboot(&life, VMM_HOW_HARD, 1), LIFE_NOTHING);
+		ck_assert_uint_eq(life_button(&life), LIFE_NOTHING);
+		ck_assert_uint_eq(life_tick(&life, UINT64_MAX), LIFE_NOTHING);
+		ck_assert_int_eq(life_pause(&life), -EBUSY);
+		ck_assert_int_eq(life_exit_status(&life), rows[i].status);
+	}
+}
+END_TEST
+
+START_TEST(life_stop_presses_again)
+{
+	struct life life = running();
+	uint64_t now = 5 * SECOND;
+
+	ck_assert_uint_eq(life_stop(&life, VMM_HOW_GRACEFUL, now), LIFE_PRESS_BUTTON);
+	ck_assert_uint_eq(life_tick(&life, now + LIFE_PRESS_NSEC - 1), LIFE_NOTHING);
+	for (int i = 1; i < LIFE_N_PRESSES; i++) {
+		now += LIFE_PRESS_NSEC;
+		ck_assert_uint_eq(life.next_nsec, now);
+		ck_assert_uint_eq(life_tick(&life, now), LIFE_PRESS_BUTTON);
+	}
+	for (int i = 0; i < 3; i++) {
+		now += LIFE_PRESS_NSEC;
+		ck_assert_uint_eq(life_tick(&life, now), LIFE_CTRL_ALT_DEL);
+	}
+	/* What ctrl-alt-del makes of a stop is no reboot. */
+	ck_assert_uint_eq(life_end(&life, VMM_END_REBOOT), LIFE_FINISH);
+	ck_assert_int_eq(life_exit_status(&life), 0);
+}
+END_TEST
+
+START_TEST(life_second_stop_is_hard)
+{
+	struct life life = running();
+
+	life_stop(&life, VMM_HOW_GRACEFUL, 1);
+	ck_assert_uint_eq(life_stop(&life, VMM_HOW_GRACEFUL, 2), LIFE_FINISH);
+	ck_assert_int_eq(life.end, VMM_END_STOPPED);
+	ck_assert_int_eq(life_exit_status(&life), 0);
+}
+END_TEST
+
+START_TEST(life_stop_wakes_a_paused_guest)
+{
+	struct life life = running();
+
+	ck_assert_int_eq(life_pause(&life), 0);
+	ck_assert_int_eq(life_pause(&life), -EALREADY);
+	ck_assert_uint_eq(life_stop(&life, VMM_HOW_GRACEFUL, 1), LIFE_RESUME | LIFE_PRESS_BUTTON);
+	ck_assert_int_eq(life_pause(&life), -EBUSY);
+	ck_assert_int_eq(life_resume(&life), -EBUSY);
+}
+END_TEST
+
+START_TEST(life_reboot_and_then_stop)
+{
+	struct life life = running();
+
+	ck_assert_uint_eq(life_reboot(&life, VMM_HOW_GRACEFUL, 1), LIFE_CTRL_ALT_DEL);
+	ck_assert_uint_eq(life_tick(&life, 1 + LIFE_PRESS_NSEC), LIFE_CTRL_ALT_DEL);
+	ck_assert_uint_eq(life_stop(&life, VMM_HOW_GRACEFUL, 2), LIFE_PRESS_BUTTON);
+	ck_assert_uint_eq(life_reboot(&life, VMM_HOW_GRACEFUL, 3), LIFE_NOTHING);
+	ck_assert_uint_eq(life_end(&life, VMM_END_REBOOT), LIFE_FINISH);
+	ck_assert_int_eq(life.end, VMM_END_POWEROFF);
+
+	life = running();
+	life_reboot(&life, VMM_HOW_GRACEFUL, 1);
+	life_end(&life, VMM_END_REBOOT);
+	ck_assert_int_eq(life_exit_status(&life), 133);
+	life = running();
+	ck_assert_uint_eq(life_reboot(&life, VMM_HOW_HARD, 1), LIFE_FINISH);
+	ck_assert_int_eq(life_exit_status(&life), 133);
+}
+END_TEST
+
+START_TEST(life_stop_while_building)
+{
+	struct life life;
+
+	life_init(&life);
+	ck_assert_uint_eq(life_stop(&life, VMM_HOW_GRACEFUL, 1), LIFE_FINISH);
+	ck_assert_int_eq(life_exit_status(&life), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("worker-logic");
+	TCase *tcase = unit_case(suite, "ring");
+
+	tcase_add_test(tcase, ring_keeps_the_last_bytes);
+	tcase = unit_case(suite, "lines");
+	tcase_add_loop_test(tcase, lines_are_clean, 0, ARRAY_SIZE(cleaned));
+	tcase_add_test(tcase, lines_are_bounded);
+	tcase_add_test(tcase, lines_have_a_rate);
+	tcase = unit_case(suite, "life");
+	tcase_add_test(tcase, life_of_a_guest);
+	tcase_add_test(tcase, life_stop_presses_again);
+	tcase_add_test(tcase, life_second_stop_is_hard);
+	tcase_add_test(tcase, life_stop_wakes_a_paused_guest);
+	tcase_add_test(tcase, life_reboot_and_then_stop);
+	tcase_add_test(tcase, life_stop_while_building);
+	return unit_run(suite);
+}
