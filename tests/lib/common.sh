@@ -90,3 +90,18 @@ install_packages() {
 	step "installing ${missing[*]}" apt_install "${missing[@]}" ||
 		die "cannot install ${missing[*]}"
 }
+
+configure_and_build() {
+	if [[ ! -e $1/build.ninja ]]; then
+		meson setup --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
+			--buildtype=debugoptimized "$1" "$top" || return
+	fi
+	ninja ${VMMD_JOBS:+-j "$VMMD_JOBS"} -C "$1"
+}
+
+# build_project DIR: a build tree to install from, brought up to date.
+build_project() {
+	install_packages build test
+	[[ -e $top/meson.build ]] || die "no meson.build in $top"
+	step "building in ${1##*/}" configure_and_build "$1"
+}
