@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The suites of tests/bench. Each yields rows; monitors take turns inside one run."""
+
+import os
+import sys
+import time
+
+from monitors import activity, own_memory
+from report import Row
+
+
+def progress(text):
+    """One line that is written over, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f'\r{text}\033[K', end='', file=sys.stderr, flush=True)
+
+
+class Bench:
+    """What a suite works with."""
+
+    def __init__(self, monitors, build, runs, short):
+        self.monitors = monitors
+        self.build = build
+        self.runs = runs
+        self.short = short
+
+    def guest(self, name):
+        return os.path.join(self.build, 'tests', 'perf', name + '.elf')
+
+    def each(self, what, measure, monitors=None):
+        """Calls measure(monitor) for each monitor in turn, runs times, with progress."""
+        for i in range(self.runs):
+            for monitor in monitors or self.monitors:
+                progress(f'{what}: run {i + 1} of {self.runs}, {monitor.name}')
+                measure(monitor)
+        progress('')
+
+
+def one_of_each(monitors):
+    """QEMU's ways to do block I/O make no difference elsewhere: one is enough."""
+    return [m for m in monitors if not m.name.startswith('qemu-') or m.name == 'qemu-threads']
+
+
+def start(bench):
+    row = Row('start', 'exec to first instruction', 'ms', goal_ratio=0.1)
+
+    def measure(monitor):
+        with monitor.start(bench.guest('first')) as guest:
+            now, _ = guest.wait_for('!')
+            row.add(monitor.name, (now - guest.started) * 1e3)
+
+    bench.each('start', measure, one_of_each(bench.monitors))
+    return [row]
+
+
+def memory(bench):
+    rss = Row('memory', 'beside the guest, RSS', 'MiB', goal=1.5)
+    pss = Row('memory', 'beside the guest, PSS', 'MiB')
+
+    def measure(monitor):
+        with monitor.start(bench.guest('bench'), 'bench=idle') as guest:
+            guest.wait_for('BEGIN')
+            time.sleep(0.2)
+            own = own_memory(guest.pid, 128 << 20)
+            rss.add(monitor.name, own[0] / (1 << 20))
+            pss.add(monitor.name, own[1] / (1 << 20))
+
+    bench.each('memory', measure, one_of_each(bench.monitors))
+    return [rss, pss]
+
+
+def idle(bench):
+    seconds = 2 if bench.short else 10
+    switches = Row('idle', f'context switches in {seconds} s', 'count', goal=0)
+    cpu = Row('idle', f'CPU in {seconds} s', 'ms', goal=0)
+
+    def measure(monitor):
+        with monitor.start(bench.guest('bench'), 'bench=idle') as guest:
+            guest.wait_for('BEGIN')
+            time.sleep(1)
+            before = activity(guest.pid)
+            time.sleep(seconds)
+            after = activity(guest.pid)
+            switches.add(monitor.name, after[0] - before[0])
+            cpu.add(monitor.name, (after[1] - before[1]) * 1e3)
+
+    bench.each('idle', measure, one_of_each(bench.monitors))
+    return [switches, cpu]
+
+
+def block(bench):
+    rows = []
+    n = 20000 if bench.short else 200000
+    shapes = [
+        # name, operation, bytes, depth, queues, sequential, goal
+        ('4 KiB read, depth 1', 'read', 4096, 1, 1, 0, 1.5),
+        ('4 KiB read, depth 32', 'read', 4096, 32, 1, 0, 1.5),
+        ('4 KiB write, depth 32', 'write', 4096, 32, 1, 0, 1.5),
+        ('4 KiB read, depth 32, 4 queues', 'read', 4096, 32, 4, 0, 1.5),
+        ('128 KiB sequential read', 'read', 131072, 32, 1, 1, None),
+    ]
+    folder = '/dev/shm' if os.path.isdir('/dev/shm') else None
+    drive = os.path.join(folder or bench.build, f'vmmd-bench-{os.getpid()}.raw')
+    with open(drive, 'wb') as f:
+        for _ in range(256):
+            f.write(os.urandom(1 << 20))
+    try:
+        for name, operation, size, depth, queues, sequential, goal in shapes:
+            unit = 'requests/s' if size == 4096 else 'MiB/s'
+            row = Row('block', name, unit, better='more', goal_ratio=goal)
+            count = n if size == 4096 else n // 8
+            options = (f'bench=blk op={operation} size={size} depth={depth} queues={queues} '
+                       f'seq={sequential} n={count}')
+
+            def measure(monitor):
+                with monitor.start(bench.guest('bench'), options, drive=drive, queues=queues) as guest:
+                    begin, _ = guest.wait_for('BEGIN')
+                    end, _ = guest.wait_for('END')
+                    rate = count / (end - begin)
+                    row.add(monitor.name, rate if size == 4096 else rate * size / (1 << 20))
+
+            bench.each(f'block, {name}', measure)
+            rows.append(row)
+    finally:
+        os.unlink(drive)
+    return rows
+
+
+SUITES = {'start': start, 'memory': memory, 'idle': idle, 'block': block}
