@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* dropin: see dropin.h. The syntax is that of systemd.syntax(7). */
+#include <string.h>
+
+#include "base/util.h"
+#include "dropin.h"
+
+static const char *const pass_names[CONFIG_N_PASS_SECTIONS] = {
+	[CONFIG_PASS_UNIT] = "Unit",
+	[CONFIG_PASS_SERVICE] = "Service",
+	[CONFIG_PASS_INSTALL] = "Install",
+};
+
+/* A value that systemd reads back as it is: no specifier in it is expanded, and it ends with its
+ * line. */
+static void write_literal(FILE *stream, const char *value)
+{
+	size_t size = strlen(value);
+
+	while (size > 0 && value[size - 1] == '\\')
+		size--;
+	for (size_t i = 0; i < size; i++) {
+		if (value[i] == '%')
+			fputc('%', stream);
+		fputc(value[i] == '\n' || value[i] == '\r' ? ' ' : value[i], stream);
+	}
+}
+
+/* The same as one word of a list. */
+static void write_word(FILE *stream, const char *value)
+{
+	fputc('"', stream);
+	for (; *value != '\0'; value++) {
+		if (*value == '"' || *value == '\\')
+			fputc('\\', stream);
+		else if (*value == '%')
+			fputc('%', stream);
+		fputc(*value == '\n' || *value == '\r' ? ' ' : *value, stream);
+	}
+	fputc('"', stream);
+}
+
+/* The rest of a comment line, whatever text holds. */
+static void write_comment(FILE *stream, const char *text)
+{
+	for (; *text != '\0'; text++)
+		fputc(*text == '\n' || *text == '\r' ? ' ' : *text, stream);
+	fputc('\n', stream);
+}
+
+static void write_mounts(FILE *stream, const char *path)
+{
+	if (!path)
+		return;
+	fputs("RequiresMountsFor=", stream);
+	write_word(stream, path);
+	fputc('\n', stream);
+}
+
+static void write_pass(FILE *stream, const struct vm_config *config,
+	enum config_pass_section section, size_t n_root)
+{
+	const struct config_pass *pass = &config->pass[section];
+	unsigned file = UINT32_MAX;
+
+	if (pass->n_lines == 0)
+		return;
+	if (section != CONFIG_PASS_UNIT)
+		fprintf(stream, "\n[%s]\n", pass_names[section]);
+	for (size_t i = 0; i < pass->n_lines; i++) {
+		const struct config_line *line = &pass->lines[i];
+
+		if (line->where.file != file && line->where.file < config->n_files) {
+			file = line->where.file;
+			fprintf(stream, "# line %u of ", line->where.line);
+			write_comment(stream, config->files[file] + n_root);
+		}
+		fprintf(stream, "%s\n", line->text);
+	}
+}
+
+void dropin_write(FILE *stream, const char *path, const struct vm_config *config,
+	const struct config_messages *messages, size_t n_root)
+{
+	fputs("# Made by vmm-generator from ", stream);
+	write_comment(stream, path);
+
+	for (size_t i = 0; i < messages->n_items; i++) {
+		const struct config_message *message = &messages->items[i];
+		CLEANUP(free_p) char *text = NULL;
+
+		if (config_message_format(message, &text) < 0)
+			continue;
+		fputs(message->severity == CONFIG_ERROR ? "# error: " : "# warning: ", stream);
+		write_comment(stream, text);
+	}
+
+	fputs("\n[Unit]\nSourcePath=", stream);
+	write_literal(stream, path);
+	fputc('\n', stream);
+	if (!config) {
+		fputs("# The file cannot be used, so a start will fail and say why.\n", stream);
+		return;
+	}
+	if (config->machine.description.value && *config->machine.description.value != '\0') {
+		fputs("Description=", stream);
+		write_literal(stream, config->machine.description.value);
+		fputc('\n', stream);
+	}
+	write_mounts(stream, config->boot.kernel.value);
+	write_mounts(stream, config->boot.initrd.value);
+	for (size_t i = 0; i < config->n_drives; i++)
+		write_mounts(stream, config->drives[i].path.value);
+	for (int section = 0; section < CONFIG_N_PASS_SECTIONS; section++)
+		write_pass(stream, config, section, n_root);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * dropin: the text of the drop-in that brings a .vm file to its unit, vmm@NAME.service.
+ *
+ * Threads: no state; any thread.
+ */
+#ifndef VMM_GENERATOR_DROPIN_H
+#define VMM_GENERATOR_DROPIN_H
+
+#include <stdio.h>
+
+#include "config.h"
+
+/* What a drop-in is called in vmm@NAME.service.d. It sorts before what `systemctl edit` makes,
+ * so that an administrator has the last word. */
+#define DROPIN_NAME "10-vm-file.conf"
+
+/*
+ * Writes the drop-in of a .vm file to stream, whose error indicator the caller looks at.
+ *
+ * path: the .vm file, as it is called on the running system. config: what it says, NULL when it
+ * cannot be used; the drop-in then names the file and what is wrong, and the start fails with the
+ * same words when vmmd reads the file. n_root: so many bytes at the start of config's paths are
+ * the directory that stands for the system's root.
+ */
+void dropin_write(FILE *stream, const char *path, const struct vm_config *config,
+	const struct config_messages *messages, size_t n_root);
+
+#endif
