@@ -22,6 +22,13 @@ failed_command() {
 	echo "FAIL: $2: $1: failed"
 }
 
+# fails CMD...: "! CMD" alone would never end a test.
+fails() {
+	if "$@"; then
+		fail "succeeds: $*"
+	fi
+}
+
 # equals WHAT GOT WANTED
 equals() {
 	[[ $2 == "$3" ]] || fail "$1 is '$2', not '$3'"

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=bash disable=SC2154,SC2016 # run and lib.sh set what tests use; guests expand
+#
+# vmmd comes and goes while VMs run, and what others may not do to it.
+
+login='vmm-guest login: root|root@vmm-guest'
+
+listed() {
+	[[ $(vmmctl list --no-legend) =~ (^|$'\n')[^a-z]*$1\ +.*$2 ]]
+}
+
+daemon_killed() {
+	local worker
+	guest_machine stays
+	systemctl start vmm@stays
+	worker=$(main_pid stays)
+	wait_console stays 150 "$login"
+
+	# A console that is attached goes on without vmmd.
+	mkfifo "$TEST_DIR/keys"
+	vmmctl console stays <"$TEST_DIR/keys" >"$TEST_DIR/screen" 2>&1 &
+	exec 3>"$TEST_DIR/keys"
+	sleep 2
+	echo 'echo before-$((40 + 2))' >&3
+	eventually 20 "echo on the console" grep -aq 'before-42' "$TEST_DIR/screen"
+
+	systemctl kill -s KILL vmmd.service
+	echo 'echo after-$((40 + 2))' >&3
+	eventually 20 "echo on the console after the kill" grep -aq 'after-42' "$TEST_DIR/screen"
+	eventually 10 "vmmd again" systemctl -q is-active vmmd.service
+	sleep 1
+	listed stays running || fail "vmmctl list: $(vmmctl list)"
+	equals "the worker" "$(main_pid stays)" "$worker"
+	equals "restarts of the VM" "$(unit_property stays NRestarts)" 0
+	echo 'echo still-$((40 + 2))' >&3
+	eventually 20 "echo on the console at the end" grep -aq 'still-42' "$TEST_DIR/screen"
+	exec 3>&-
+	vmmctl stop stays
+	wait_end stays 90 0
+}
+
+# A VM that starts while vmmd is down waits for it in the socket's queue.
+start_without_daemon() {
+	systemctl stop vmmd.service
+	guest_machine late "$(with_run true)"
+	systemctl start vmm@late
+	systemctl -q is-active vmmd.service
+	wait_end late 180 0
+}
+
+end_while_daemon_is_down() {
+	guest_machine gone "$(with_run true)"
+	systemctl start vmm@gone
+	systemctl mask --runtime vmmd.service
+	systemctl stop vmmd.service
+	wait_end gone 180 0
+	systemctl unmask --runtime vmmd.service
+	vmmctl list >"$TEST_DIR/list"
+	fails grep -q running "$TEST_DIR/list"
+}
+
+# said_by_vmmd PATTERN
+said_by_vmmd() {
+	journalctl -q -o cat --since "$TEST_SINCE" -u vmmd.service | grep -Eiq -- "$1"
+}
+
+# A process that is no worker gets nothing from the broker, whatever it says.
+stranger_at_broker() {
+	systemctl start vmmd.service
+	equals "what a stranger gets" \
+		"$(head -c 64 /dev/zero | timeout 10 socat -t 3 - UNIX-CONNECT:/run/vmmd/broker.sock,type=5 | tr -d '\0' | grep -c ELF)" 0
+	eventually 5 "a line in the log" said_by_vmmd 'refus|reject|not.*worker'
+	systemctl -q is-active vmmd.service
+}
+
+# The real worker binary, in a unit that is not the VM's.
+worker_of_no_machine() {
+	guest_machine victim
+	fails systemd-run --wait --collect -q -u impostor \
+		/usr/libexec/vmmd/vmmd-worker --broker=/run/vmmd/broker.sock victim
+	eventually 5 "a line in the log" said_by_vmmd 'refus|reject'
+	equals "state of the VM" "$(unit_property victim ActiveState)" inactive
+}
+
+# A VM's own unit, whose worker asks for another VM.
+worker_of_another_machine() {
+	local dir=/run/systemd/system/vmm@liar.service.d
+	guest_machine victim
+	guest_machine liar
+	mkdir -p "$dir"
+	printf '[Service]\nExecStart=\nExecStart=%s\nRestart=no\n' \
+		'/usr/libexec/vmmd/vmmd-worker --broker=/run/vmmd/broker.sock victim' >"$dir/lie.conf"
+	systemctl daemon-reload
+	fails systemctl start vmm@liar
+	eventually 5 "a line in the log" said_by_vmmd 'refus|reject'
+	equals "state of the liar" "$(unit_property liar ActiveState)" failed
+	equals "state of the VM" "$(unit_property victim ActiveState)" inactive
+}
+
+two_machines() {
+	guest_machine one "$(with_run 'sleep 5')"
+	guest_machine two "$(with_run 'sleep 5')"
+	systemctl start vmm@one vmm@two
+	listed one running
+	listed two running
+	[[ $(ps -o uid= -p "$(main_pid one)") != $(ps -o uid= -p "$(main_pid two)") ]]
+	wait_end one 240 0
+	wait_end two 240 0
+}
+
+add killed 400 daemon_killed
+add start-without-daemon 240 start_without_daemon
+add end-while-daemon-is-down 240 end_while_daemon_is_down
+add stranger-at-broker 60 stranger_at_broker
+add worker-of-no-machine 60 worker_of_no_machine
+add worker-of-another-machine 60 worker_of_another_machine
+add two-machines 400 two_machines
