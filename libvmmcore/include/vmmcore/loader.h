@@ -43,6 +43,9 @@
  *   | less memory than boot tables and kernel need        | -ERANGE                        |
  *   | reserved ranges that wrap or are too many           | -EINVAL                        |
  *
+ * The memory is fresh: it reads as zero, so that nothing needs to be cleared. The command line may
+ * have as many bytes as the header of a bzImage says, and 2047 for an ELF file.
+ *
  * Threads: a call touches nothing but its arguments. The memory is not in use by a guest yet.
  */
 #ifndef VMMCORE_LOADER_H
@@ -63,7 +66,7 @@ VMM_BEGIN_DECLS
  * here so that a monitor's parts agree.
  */
 #define VMM_LAYOUT_GDT_GPA UINT64_C(0x500)
-#define VMM_LAYOUT_IDT_GPA UINT64_C(0x520)
+#define VMM_LAYOUT_IDT_GPA UINT64_C(0x540)
 #define VMM_LAYOUT_PVH_INFO_GPA UINT64_C(0x6000)
 #define VMM_LAYOUT_ZERO_PAGE_GPA UINT64_C(0x7000) /* or the PVH memory map */
 #define VMM_LAYOUT_STACK_GPA UINT64_C(0x8ff0)     /* the first stack pointer, growing down */
