@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * What the two ring formats share: the layouts in guest memory (VIRTIO 1.2, 2.7 and 2.8), the
+ * frozen queue, ordered accesses, and the step from a guest address to an iovec.
+ */
+#ifndef VMM_VIRTQUEUE_INTERNAL_H
+#define VMM_VIRTQUEUE_INTERNAL_H
+
+#include <vmmcore/virtqueue.h>
+
+#include "base/util.h"
+
+#define DESC_F_NEXT 1
+#define DESC_F_WRITE 2
+#define DESC_F_INDIRECT 4
+#define DESC_F_AVAIL (1 << 7) /* packed */
+#define DESC_F_USED (1 << 15) /* packed */
+
+/* Flags of the available and the used ring (split). */
+#define AVAIL_F_NO_INTERRUPT 1
+#define USED_F_NO_NOTIFY 1
+
+/* Flags of the event suppression structures (packed). */
+#define EVENT_F_ENABLE 0
+#define EVENT_F_DISABLE 1
+#define EVENT_F_DESC 2
+#define WRAP_BIT 0x8000
+
+#define CHAIN_MAX_BYTES (UINT64_C(1) << 32)
+
+struct split_desc {
+	struct vmm_le64 addr;
+	struct vmm_le32 len;
+	struct vmm_le16 flags;
+	struct vmm_le16 next;
+};
+static_assert(sizeof(struct split_desc) == 16, "VIRTIO 1.2, 2.7.5");
+
+struct split_avail {
+	struct vmm_le16 flags;
+	struct vmm_le16 idx;
+	struct vmm_le16 ring[]; /* size, then the used event */
+};
+
+struct split_used_elem {
+	struct vmm_le32 id;
+	struct vmm_le32 len;
+};
+
+struct split_used {
+	struct vmm_le16 flags;
+	struct vmm_le16 idx;
+	struct split_used_elem ring[]; /* size, then the available event */
+};
+static_assert(offsetof(struct split_used, ring) == 4, "VIRTIO 1.2, 2.7.8");
+
+struct packed_desc {
+	struct vmm_le64 addr;
+	struct vmm_le32 len;
+	struct vmm_le16 id;
+	struct vmm_le16 flags;
+};
+static_assert(sizeof(struct packed_desc) == 16, "VIRTIO 1.2, 2.8.13");
+
+struct packed_event {
+	struct vmm_le16 off_wrap;
+	struct vmm_le16 flags;
+};
+static_assert(sizeof(struct packed_event) == 4, "VIRTIO 1.2, 2.8.14");
+
+/* A memory region that was used lately. size 0: none. */
+struct region_cache {
+	uint64_t gpa;
+	uint64_t size_bytes;
+	uint8_t *host;
+	bool read_only;
+};
+
+struct vmm_virtqueue {
+	bool active;
+	bool broken;
+	bool packed;
+	bool event_idx;
+	bool indirect;
+	bool avail_wrap; /* packed */
+	bool used_wrap;  /* packed */
+	bool fill_wrap;  /* packed: of the next entry to fill */
+	uint32_t size;
+	uint16_t next_avail;     /* split: free running; packed: ring offset */
+	uint16_t next_used;      /* the same, of what was made visible */
+	uint16_t avail_idx;      /* split: the driver's index as last seen */
+	uint16_t next_fill;      /* packed: where the next used entry goes */
+	uint16_t first_flags;    /* packed: flags of the first entry filled, held back */
+	uint32_t n_filled;       /* chains filled and not yet visible */
+	uint32_t n_filled_slots; /* packed: ring entries of those */
+	uint32_t n_unsignalled;  /* ring entries made visible since the last should_notify */
+	uint32_t n_in_flight;
+	uint32_t n_in_flight_slots;
+	union {
+		struct {
+			struct split_desc *desc;
+			struct split_avail *avail;
+			struct split_used *used;
+		} split;
+		struct {
+			struct packed_desc *ring;
+			struct packed_event *driver;
+			struct packed_event *device;
+		} pack;
+	};
+	struct region_cache regions[2];
+	uint8_t next_region; /* which of those is replaced next */
+	const char *fault;
+	struct vmm_mem *mem; /* borrowed */
+	struct vmm_virtqueue_config config;
+};
+
+/*
+ * Accesses to rings. The driver is another CPU that runs code we do not trust: each load is one
+ * load of the compiler's making, never repeated.
+ */
+static inline uint16_t ring_load(const struct vmm_le16 *field)
+{
+	return __atomic_load_n(&field->v, __ATOMIC_RELAXED);
+}
+
+/* Pairs with the driver's write barrier between filling a ring and publishing the index. */
+static inline uint16_t ring_load_acquire(const struct vmm_le16 *field)
+{
+	return __atomic_load_n(&field->v, __ATOMIC_ACQUIRE);
+}
+
+static inline void ring_store(struct vmm_le16 *field, uint16_t value)
+{
+	__atomic_store_n(&field->v, value, __ATOMIC_RELAXED);
+}
+
+/* Pairs with the driver's read barrier between the used index (or flags) and the entry. */
+static inline void ring_store_release(struct vmm_le16 *field, uint16_t value)
+{
+	__atomic_store_n(&field->v, value, __ATOMIC_RELEASE);
+}
+
+/*
+ * Orders our store (an index, an event) before our load of what the other side stores (an event,
+ * an index). The driver has the same fence the other way round, so that at least one of the two
+ * sees the other's store: no wake-up is lost.
+ */
+static inline void ring_fence(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/*
+ * A descriptor of either format as copied. third and fourth: flags and next (split), id and
+ * flags (packed).
+ */
+struct desc_copy {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t third;
+	uint16_t fourth;
+};
+static_assert(sizeof(struct desc_copy) == 16, "the same layout as both descriptors");
+
+static inline struct desc_copy desc_make(uint64_t low, uint64_t high)
+{
+	return (struct desc_copy){
+		.addr = low,
+		.len = (uint32_t)high,
+		.third = (uint16_t)(high >> 32),
+		.fourth = (uint16_t)(high >> 48),
+	};
+}
+
+/* desc is aligned to 8. Two loads, each of its half once. */
+static inline struct desc_copy desc_load(const void *desc)
+{
+	const uint64_t *words = desc;
+	uint64_t low = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
+	uint64_t high = __atomic_load_n(&words[1], __ATOMIC_RELAXED);
+
+	return desc_make(low, high);
+}
+
+/*
+ * The same, the half with the flags first. Pairs with the driver's write barrier between all
+ * other parts of a chain and the flags of its first descriptor (2.8.20).
+ */
+static inline struct desc_copy desc_load_acquire(const struct packed_desc *desc)
+{
+	const uint64_t *words = (const uint64_t *)desc;
+	uint64_t high = __atomic_load_n(&words[1], __ATOMIC_ACQUIRE);
+	uint64_t low = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
+
+	return desc_make(low, high);
+}
+
+/* Breaks the queue. Returns -VMM_EGUEST. */
+int virtqueue_fault(struct vmm_virtqueue *queue, const char *reason);
+
+/* The chain being collected. */
+struct walk {
+	struct iovec *iov;
+	size_t n_iov;
+	size_t n;
+	size_t n_readable;
+	uint64_t bytes;
+	uint64_t readable_bytes;
+	uint32_t n_walked; /* descriptors, of all tables */
+	bool writing;
+};
+
+/* What the cached regions do not hold: looks the range up and fills as many iovecs as it takes. */
+int virtqueue_map_slowly(
+	struct vmm_virtqueue *queue, struct walk *walk, uint64_t gpa, uint32_t len, bool writing);
+
+static inline void *region_lookup(
+	const struct region_cache *region, uint64_t gpa, uint64_t len, bool writing)
+{
+	uint64_t offset = gpa - region->gpa;
+
+	/* A gpa below the region wraps to an offset beyond its size. */
+	if (offset >= region->size_bytes || len > region->size_bytes - offset ||
+		(writing && region->read_only))
+		return NULL;
+	return region->host + offset;
+}
+
+/* Adds the buffer of one descriptor. 0, -ENOBUFS or -VMM_EGUEST. */
+static inline int walk_add(
+	struct vmm_virtqueue *queue, struct walk *walk, uint64_t gpa, uint32_t len, bool writing)
+{
+	void *host;
+
+	if (writing != walk->writing) {
+		if (!writing)
+			return virtqueue_fault(queue, "readable descriptor after a writable one");
+		walk->writing = true;
+		walk->n_readable = walk->n;
+		walk->readable_bytes = walk->bytes;
+	}
+	walk->bytes += len;
+
+	host = region_lookup(&queue->regions[0], gpa, len, writing);
+	if (!host || len == 0)
+		return virtqueue_map_slowly(queue, walk, gpa, len, writing);
+	if (walk->n == walk->n_iov)
+		return -ENOBUFS;
+	walk->iov[walk->n++] = (struct iovec){ .iov_base = host, .iov_len = len };
+	return 0;
+}
+
+/* Ends a walk: checks the sum and describes the chain, but for its id and number of entries. */
+static inline int walk_end(
+	struct vmm_virtqueue *queue, const struct walk *walk, struct vmm_virtqueue_chain *chain)
+{
+	size_t n_readable = walk->writing ? walk->n_readable : walk->n;
+	uint64_t readable_bytes = walk->writing ? walk->readable_bytes : walk->bytes;
+
+	/* At most 2^15 descriptors of less than 2^32 bytes: the sum has not wrapped. */
+	if (walk->bytes > CHAIN_MAX_BYTES)
+		return virtqueue_fault(queue, "chain of more than 2^32 bytes");
+	chain->readable = walk->iov;
+	chain->writable = walk->iov + n_readable;
+	chain->n_readable = (uint32_t)n_readable;
+	chain->n_writable = (uint32_t)(walk->n - n_readable);
+	chain->readable_bytes = readable_bytes;
+	chain->writable_bytes = walk->bytes - readable_bytes;
+	return 0;
+}
+
+/*
+ * An indirect table (2.7.5.3, 2.8.7), checked: reads descriptor index of it. host is NULL where
+ * the table crosses regions or is not aligned; then each descriptor is read by itself.
+ */
+struct indirect_table {
+	const uint8_t *host;
+	uint64_t gpa;
+	uint32_t n;
+};
+
+int virtqueue_indirect_table(struct vmm_virtqueue *queue, const struct desc_copy *desc,
+	struct indirect_table *ret_table);
+int virtqueue_indirect_read(struct vmm_virtqueue *queue, const struct indirect_table *table,
+	uint32_t index, struct desc_copy *ret_desc);
+
+/* The driver asked for an event when index event is passed: was it, from old to new? 2.7.10 */
+static inline bool event_passed(uint16_t event, uint16_t new_index, uint16_t old_index)
+{
+	return (uint16_t)(new_index - event - 1) < (uint16_t)(new_index - old_index);
+}
+
+int split_map(struct vmm_virtqueue *queue);
+void split_start(struct vmm_virtqueue *queue, const struct vmm_virtqueue_state *state);
+int split_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
+	struct vmm_virtqueue_chain *ret_chain);
+bool split_is_empty(struct vmm_virtqueue *queue);
+bool split_should_notify(struct vmm_virtqueue *queue, uint32_t n_new);
+void split_set_notifications(struct vmm_virtqueue *queue, bool enable);
+
+int packed_map(struct vmm_virtqueue *queue);
+void packed_start(struct vmm_virtqueue *queue, const struct vmm_virtqueue_state *state);
+int packed_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
+	struct vmm_virtqueue_chain *ret_chain);
+void packed_undo(struct vmm_virtqueue *queue, uint16_t n_slots);
+void packed_fill(struct vmm_virtqueue *queue, uint16_t id, uint16_t n_slots, uint32_t len);
+void packed_flush(struct vmm_virtqueue *queue);
+bool packed_is_empty(struct vmm_virtqueue *queue);
+bool packed_should_notify(struct vmm_virtqueue *queue, uint32_t n_new);
+void packed_set_notifications(struct vmm_virtqueue *queue, bool enable);
+
+#endif

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The life of a queue, and what does not depend on the ring's format. Contract: virtqueue.h.
+ */
+#include "virtqueue/virtqueue-internal.h"
+
+#include <string.h>
+
+int vmm_virtqueue_new(struct vmm_mem *mem, struct vmm_virtqueue **ret_queue)
+{
+	struct vmm_virtqueue *queue = malloc(sizeof(*queue));
+
+	if (!queue)
+		return -ENOMEM;
+	*queue = (struct vmm_virtqueue){ .mem = mem };
+	*ret_queue = queue;
+	return 0;
+}
+
+struct vmm_virtqueue *vmm_virtqueue_free(struct vmm_virtqueue *queue)
+{
+	free(queue);
+	return NULL;
+}
+
+static int map_rings(struct vmm_virtqueue *queue)
+{
+	memset(queue->regions, 0, sizeof(queue->regions));
+	return queue->packed ? packed_map(queue) : split_map(queue);
+}
+
+static int refuse(struct vmm_virtqueue *queue, const char *reason)
+{
+	queue->fault = reason;
+	return -VMM_EGUEST;
+}
+
+int vmm_virtqueue_activate(struct vmm_virtqueue *queue, const struct vmm_virtqueue_config *config,
+	const struct vmm_virtqueue_state *state)
+{
+	int r;
+
+	*queue = (struct vmm_virtqueue){
+		.mem = queue->mem,
+		.config = *config,
+		.size = config->size,
+		.packed = config->features & VMM_VIRTIO_F_RING_PACKED,
+		.event_idx = config->features & VMM_VIRTIO_F_EVENT_IDX,
+		.indirect = config->features & VMM_VIRTIO_F_INDIRECT_DESC,
+	};
+
+	if (config->size == 0 || config->size > VMM_VIRTQUEUE_MAX_SIZE)
+		return refuse(queue, "queue size out of range");
+	if (!queue->packed && (config->size & (config->size - 1)) != 0)
+		return refuse(queue, "queue size is not a power of two");
+	r = map_rings(queue);
+	if (r < 0)
+		return r;
+
+	queue->active = true;
+	if (queue->packed)
+		packed_start(queue, state);
+	else
+		split_start(queue, state);
+	vmm_virtqueue_enable_notifications(queue);
+	return 0;
+}
+
+void vmm_virtqueue_deactivate(struct vmm_virtqueue *queue)
+{
+	*queue = (struct vmm_virtqueue){ .mem = queue->mem, .fault = queue->fault };
+}
+
+bool vmm_virtqueue_is_active(const struct vmm_virtqueue *queue)
+{
+	return queue->active;
+}
+
+uint32_t vmm_virtqueue_size(const struct vmm_virtqueue *queue)
+{
+	return queue->active ? queue->size : 0;
+}
+
+int virtqueue_fault(struct vmm_virtqueue *queue, const char *reason)
+{
+	queue->broken = true;
+	queue->fault = reason;
+	return -VMM_EGUEST;
+}
+
+void vmm_virtqueue_break(struct vmm_virtqueue *queue, const char *reason)
+{
+	if (queue->active && !queue->broken)
+		virtqueue_fault(queue, reason);
+}
+
+const char *vmm_virtqueue_fault(const struct vmm_virtqueue *queue)
+{
+	return queue->fault;
+}
+
+int vmm_virtqueue_forget_memory(struct vmm_virtqueue *queue)
+{
+	if (!queue->active)
+		return 0;
+	if (map_rings(queue) < 0) {
+		/* The old pointers may lead nowhere now: nothing may follow them. */
+		const char *reason = queue->fault;
+
+		vmm_virtqueue_deactivate(queue);
+		queue->fault = reason;
+		return -VMM_EGUEST;
+	}
+	return 0;
+}
+
+/* The region that holds gpa goes into the cache. Returns NULL where there is none. */
+static const struct region_cache *cache_region(struct vmm_virtqueue *queue, uint64_t gpa)
+{
+	size_t n = vmm_mem_n_regions(queue->mem);
+
+	for (size_t i = 0; i < n; i++) {
+		struct vmm_mem_region region;
+		struct region_cache *cached;
+
+		if (vmm_mem_get_region(queue->mem, i, &region) < 0)
+			return NULL;
+		if (gpa < region.gpa || gpa - region.gpa >= region.size_bytes)
+			continue;
+		cached = &queue->regions[queue->next_region];
+		queue->next_region ^= 1;
+		*cached = (struct region_cache){
+			.gpa = region.gpa,
+			.size_bytes = region.size_bytes,
+			.host = region.host,
+			.read_only = region.read_only,
+		};
+		return cached;
+	}
+	return NULL;
+}
+
+/* A pointer to a range that lies in one region, or NULL. */
+static void *map_contiguous(struct vmm_virtqueue *queue, uint64_t gpa, uint64_t len, bool writing)
+{
+	const struct region_cache *region;
+	void *host;
+
+	for (size_t i = 0; i < ARRAY_SIZE(queue->regions); i++) {
+		host = region_lookup(&queue->regions[i], gpa, len, writing);
+		if (host)
+			return host;
+	}
+	region = cache_region(queue, gpa);
+	return region ? region_lookup(region, gpa, len, writing) : NULL;
+}
+
+int virtqueue_map_slowly(
+	struct vmm_virtqueue *queue, struct walk *walk, uint64_t gpa, uint32_t len, bool writing)
+{
+	void *host;
+	int r;
+
+	if (len == 0)
+		return 0;
+	host = map_contiguous(queue, gpa, len, writing);
+	if (host) {
+		if (walk->n == walk->n_iov)
+			return -ENOBUFS;
+		walk->iov[walk->n++] = (struct iovec){ .iov_base = host, .iov_len = len };
+		return 0;
+	}
+
+	r = vmm_mem_iovec(
+		queue->mem, gpa, len, writing, walk->iov + walk->n, walk->n_iov - walk->n);
+	if (r == -VMM_EGUEST)
+		return virtqueue_fault(queue, "buffer outside memory");
+	if (r < 0)
+		return r;
+	walk->n += (size_t)r;
+	return 0;
+}
+
+int virtqueue_indirect_table(
+	struct vmm_virtqueue *queue, const struct desc_copy *desc, struct indirect_table *ret_table)
+{
+	const uint8_t *host;
+
+	if (!queue->indirect)
+		return virtqueue_fault(queue, "indirect descriptor without the feature");
+	if (desc->len == 0 || desc->len % sizeof(struct split_desc) != 0)
+		return virtqueue_fault(queue, "indirect table of a bad length");
+
+	host = map_contiguous(queue, desc->addr, desc->len, false);
+	if (!host && vmm_mem_check(queue->mem, desc->addr, desc->len, false) < 0)
+		return virtqueue_fault(queue, "indirect table outside memory");
+	if (!IS_ALIGNED((uintptr_t)host, sizeof(uint64_t)))
+		host = NULL;
+	*ret_table = (struct indirect_table){
+		.host = host,
+		.gpa = desc->addr,
+		.n = desc->len / (uint32_t)sizeof(struct split_desc),
+	};
+	return 0;
+}
+
+int virtqueue_indirect_read(struct vmm_virtqueue *queue, const struct indirect_table *table,
+	uint32_t index, struct desc_copy *ret_desc)
+{
+	uint64_t offset = (uint64_t)index * sizeof(struct split_desc);
+
+	if (table->host) {
+		*ret_desc = desc_load(table->host + offset);
+		return 0;
+	}
+	/* The table was checked as a whole: gpa + offset does not wrap. */
+	if (vmm_mem_read(queue->mem, table->gpa + offset, ret_desc, sizeof(*ret_desc)) < 0)
+		return virtqueue_fault(queue, "indirect table outside memory");
+	return 0;
+}
+
+int vmm_virtqueue_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
+	struct vmm_virtqueue_chain *ret_chain)
+{
+	if (queue->broken)
+		return -VMM_EGUEST;
+	if (!queue->active)
+		return 0;
+	if (queue->packed)
+		return packed_pop(queue, iov, n_iov, ret_chain);
+	return split_pop(queue, iov, n_iov, ret_chain);
+}
+
+void vmm_virtqueue_undo_pop(struct vmm_virtqueue *queue, const struct vmm_virtqueue_chain *chain)
+{
+	if (!queue->active)
+		return;
+	assert(queue->n_in_flight > 0 && queue->n_in_flight_slots >= chain->n_descriptors);
+	queue->n_in_flight--;
+	queue->n_in_flight_slots -= chain->n_descriptors;
+	if (queue->packed)
+		packed_undo(queue, chain->n_descriptors);
+	else
+		queue->next_avail--;
+}
+
+bool vmm_virtqueue_is_empty(struct vmm_virtqueue *queue)
+{
+	if (!queue->active || queue->broken)
+		return true;
+	return queue->packed ? packed_is_empty(queue) : split_is_empty(queue);
+}
+
+uint32_t vmm_virtqueue_n_in_flight(const struct vmm_virtqueue *queue)
+{
+	return queue->n_in_flight;
+}
+
+void vmm_virtqueue_fill(struct vmm_virtqueue *queue, const struct vmm_virtqueue_chain *chain,
+	uint32_t written_bytes)
+{
+	if (!queue->active)
+		return;
+	assert(queue->n_in_flight > 0 && queue->n_in_flight_slots >= chain->n_descriptors);
+	queue->n_in_flight--;
+	queue->n_in_flight_slots -= chain->n_descriptors;
+
+	if (queue->packed) {
+		packed_fill(queue, chain->id, chain->n_descriptors, written_bytes);
+	} else {
+		uint16_t index = (uint16_t)(queue->next_used + queue->n_filled);
+		struct split_used_elem *elem = &queue->split.used->ring[index & (queue->size - 1)];
+
+		/* Made visible by the release store of the index in flush. */
+		*elem = (struct split_used_elem){
+			.id = vmm_le32_make(chain->id),
+			.len = vmm_le32_make(written_bytes),
+		};
+		queue->n_filled++;
+	}
+}
+
+void vmm_virtqueue_flush(struct vmm_virtqueue *queue)
+{
+	if (queue->n_filled == 0)
+		return;
+	if (queue->packed) {
+		packed_flush(queue);
+		return;
+	}
+	queue->next_used = (uint16_t)(queue->next_used + queue->n_filled);
+	queue->n_unsignalled += queue->n_filled;
+	queue->n_filled = 0;
+	ring_store_release(&queue->split.used->idx, queue->next_used);
+}
+
+void vmm_virtqueue_push(struct vmm_virtqueue *queue, const struct vmm_virtqueue_chain *chain,
+	uint32_t written_bytes)
+{
+	vmm_virtqueue_fill(queue, chain, written_bytes);
+	vmm_virtqueue_flush(queue);
+}
+
+bool vmm_virtqueue_should_notify(struct vmm_virtqueue *queue)
+{
+	uint32_t n_new = queue->n_unsignalled;
+
+	if (!queue->active || n_new == 0)
+		return false;
+	queue->n_unsignalled = 0;
+
+	/* Our used index before the driver's event or flag, which it may just be changing. */
+	ring_fence();
+	return queue->packed ? packed_should_notify(queue, n_new)
+			     : split_should_notify(queue, n_new);
+}
+
+void vmm_virtqueue_disable_notifications(struct vmm_virtqueue *queue)
+{
+	if (!queue->active)
+		return;
+	if (queue->packed)
+		packed_set_notifications(queue, false);
+	else
+		split_set_notifications(queue, false);
+}
+
+bool vmm_virtqueue_enable_notifications(struct vmm_virtqueue *queue)
+{
+	if (!queue->active || queue->broken)
+		return false;
+	if (queue->packed)
+		packed_set_notifications(queue, true);
+	else
+		split_set_notifications(queue, true);
+
+	/* Our request before the look at the ring: what it misses, the driver kicks for. */
+	ring_fence();
+	return !vmm_virtqueue_is_empty(queue);
+}
+
+struct vmm_virtqueue_state vmm_virtqueue_state(const struct vmm_virtqueue *queue)
+{
+	struct vmm_virtqueue_state state = {
+		.avail = queue->next_avail,
+		.used = queue->next_used,
+	};
+
+	if (queue->packed) {
+		state.avail |= queue->avail_wrap ? WRAP_BIT : 0;
+		state.used |= queue->used_wrap ? WRAP_BIT : 0;
+	}
+	return state;
+}
