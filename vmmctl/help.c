@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* help: help texts out of the tables in verbs.c. */
+#include <string.h>
+
+#include "base/util.h"
+#include "ctl.h"
+
+static const char *const group_titles[N_GROUPS] = {
+	[GROUP_LOOK] = "Looking",
+	[GROUP_RUN] = "Running",
+	[GROUP_CONFIG] = "Configuring",
+	[GROUP_REACH] = "Reaching",
+};
+
+static void print_item(FILE *stream, const char *item, const char *text)
+{
+	fprintf(stream, "  %-28s %s\n", item, text);
+}
+
+static void print_option(FILE *stream, const struct option_info *option)
+{
+	char item[64];
+	char letter[4] = "  ";
+
+	if (option->letter)
+		snprintf(letter, sizeof(letter), "-%c", option->letter);
+	/* The short forms of what has no long form of its own. */
+	if (strcmp(option->name, "json-auto") == 0)
+		snprintf(item, sizeof(item), "-j");
+	else if (strcmp(option->name, "property-value") == 0)
+		snprintf(item, sizeof(item), "-P %s", option->argument);
+	else
+		snprintf(item, sizeof(item), "%s --%s%s%s", letter, option->name,
+			option->argument ? "=" : "", option->argument ? option->argument : "");
+	print_item(stream, item, option->help);
+}
+
+int help_all(FILE *stream)
+{
+	fputs("vmmctl [OPTION...] VERB [ARGUMENT...]\n"
+	      "\n"
+	      "See and steer virtual machines. Without a verb: list.\n",
+		stream);
+	for (int group = 0; group < N_GROUPS; group++) {
+		fprintf(stream, "\n%s:\n", group_titles[group]);
+		for (size_t i = 0; i < ctl_n_verbs; i++) {
+			char item[64];
+
+			if (ctl_verbs[i].group != (enum verb_group)group)
+				continue;
+			snprintf(item, sizeof(item), "%s %s", ctl_verbs[i].name,
+				ctl_verbs[i].arguments);
+			print_item(stream, item, ctl_verbs[i].summary);
+		}
+	}
+	fputs("\nOptions of all verbs:\n", stream);
+	for (size_t i = 0; i < ctl_n_options; i++) {
+		if (verb_has_option(&(const struct verb){}, ctl_options[i].name))
+			print_option(stream, &ctl_options[i]);
+	}
+	fputs("\nvmmctl help VERB says more about a verb. See vmmctl(1).\n", stream);
+	return EXIT_SUCCESS;
+}
+
+int help_verb(const struct verb *verb, FILE *stream)
+{
+	fprintf(stream, "vmmctl %s%s%s%s\n\n%s.\n", verb->name, verb->options ? " [OPTION...]" : "",
+		*verb->arguments != '\0' ? " " : "", verb->arguments, verb->summary);
+	if (verb->details)
+		fprintf(stream, "%s\n", verb->details);
+	if (verb->aliases)
+		fprintf(stream, "Also: %s.\n", verb->aliases);
+	if (verb->options) {
+		fputc('\n', stream);
+		for (size_t i = 0; i < ctl_n_options; i++) {
+			if (verb_has_option(verb, ctl_options[i].name) &&
+				!verb_has_option(&(const struct verb){}, ctl_options[i].name))
+				print_option(stream, &ctl_options[i]);
+		}
+	}
+	fputs("\nvmmctl --help lists the options of all verbs.\n", stream);
+	return EXIT_SUCCESS;
+}
+
+int verb_help(struct ctl *ctl, char **arguments)
+{
+	const struct verb *verb;
+
+	if (!arguments[0])
+		return help_all(stdout);
+	verb = verb_find(arguments[0]);
+	if (!verb) {
+		ctl_error("there is no verb %s; vmmctl --help lists them", arguments[0]);
+		return EXIT_FAILURE;
+	}
+	return help_verb(verb, stdout);
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* run: makes a .vm file of the command line, has vmmd run it, attaches to it, and ends with it. */
+#include <limits.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/util.h"
+#include "config.h"
+#include "ctl.h"
+
+static void config_free_p(struct vm_config **config)
+{
+	vm_config_free(*config);
+}
+
+/* A value must not begin a line of its own. */
+static int add_setting(FILE *stream, const char *option, const char *key, const char *value)
+{
+	if (strpbrk(value, "\n\r")) {
+		ctl_error("--%s: there is a line break in it", option);
+		return -EINVAL;
+	}
+	fprintf(stream, "%s=%s\n", key, value);
+	return 0;
+}
+
+/* A path of this host, absolute and with what it names there. */
+static int add_path(
+	const struct ctl *ctl, FILE *stream, const char *option, const char *key, const char *path)
+{
+	char absolute[PATH_MAX];
+
+	if (ctl->host)
+		return add_setting(stream, option, key, path);
+	if (!realpath(path, absolute)) {
+		ctl_error("--%s=%s: %m", option, path);
+		return -errno;
+	}
+	return add_setting(stream, option, key, absolute);
+}
+
+static int add_drive(const struct ctl *ctl, FILE *stream, size_t number)
+{
+	CLEANUP(free_p) char *path = must_strdup(ctl->drives.items[number]);
+	size_t size = strlen(path);
+	bool read_only = size > 3 && strcmp(path + size - 3, ",ro") == 0;
+	int r;
+
+	if (read_only)
+		path[size - 3] = '\0';
+	fprintf(stream, "\n[Drive]\nName=drive%zu\n", number);
+	r = add_path(ctl, stream, "drive", "Path", path);
+	if (r == 0 && read_only)
+		r = add_setting(stream, "drive", "ReadOnly", "yes");
+	return r;
+}
+
+/* SECTION.KEY=VALUE */
+static int add_set(FILE *stream, const char *setting)
+{
+	size_t section = strcspn(setting, ".="), key = strcspn(setting, "=");
+
+	if (section == 0 || setting[section] != '.' || setting[key] != '=' || key == section + 1 ||
+		strpbrk(setting, "\n\r[]")) {
+		ctl_error("--set=%s: it is SECTION.KEY=VALUE", setting);
+		return -EINVAL;
+	}
+	fprintf(stream, "\n[%.*s]\n%s\n", (int)section, setting, setting + section + 1);
+	return 0;
+}
+
+static int add_options(const struct ctl *ctl, FILE *stream)
+{
+	int r = 0;
+
+	if (ctl->cpus || ctl->memory)
+		fputs("\n[Machine]\n", stream);
+	if (ctl->cpus)
+		r = add_setting(stream, "cpus", "CPUs", ctl->cpus);
+	if (r == 0 && ctl->memory)
+		r = add_setting(stream, "memory", "Memory", ctl->memory);
+	if (ctl->kernel || ctl->initrd || ctl->append)
+		fputs("\n[Boot]\n", stream);
+	if (r == 0 && ctl->kernel)
+		r = add_path(ctl, stream, "kernel", "Kernel", ctl->kernel);
+	if (r == 0 && ctl->initrd)
+		r = add_path(ctl, stream, "initrd", "Initrd", ctl->initrd);
+	if (r == 0 && ctl->append)
+		r = add_setting(stream, "append", "CommandLine", ctl->append);
+	for (size_t i = 0; r == 0 && i < ctl->drives.n_items; i++)
+		r = add_drive(ctl, stream, i);
+	for (size_t i = 0; r == 0 && i < ctl->networks.n_items; i++) {
+		fprintf(stream, "\n[Network]\nName=net%zu\n", i);
+		r = add_setting(stream, "network", "Bridge", ctl->networks.items[i]);
+	}
+	for (size_t i = 0; r == 0 && i < ctl->settings.n_items; i++)
+		r = add_set(stream, ctl->settings.items[i]);
+	return r;
+}
+
+/* The whole file. *ret is the caller's, also on failure. */
+static int make_text(const struct ctl *ctl, const char *file, char **ret, size_t *ret_size)
+{
+	CLEANUP(free_p) char *base = NULL;
+	size_t size = 0;
+	FILE *stream;
+	int r;
+
+	if (file && read_text(file, &base, &size) < 0)
+		return -EINVAL;
+	stream = must_alloc(open_memstream(ret, ret_size));
+	if (base)
+		fwrite(base, 1, size, stream);
+	r = add_options(ctl, stream);
+	if (fclose(stream) != 0)
+		must_alloc(NULL);
+	return r;
+}
+
+static char *make_name(const struct ctl *ctl, const char *file)
+{
+	uint32_t number;
+
+	if (ctl->name)
+		return must_strdup(ctl->name);
+	if (file && strcmp(file, "-") != 0)
+		return name_of_file(file);
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		number = (uint32_t)getpid();
+	return must_printf("run-%08x", number);
+}
+
+/* What the machine's last words were, when it did not start. */
+static void tell_failure(const struct ctl *ctl, const struct watch *watch)
+{
+	const char *text = value_get_string(&watch->machine, "StatusText");
+
+	ctl_error("%s: it did not start%s%s", watch->name, *text != '\0' ? ": " : "", text);
+	ctl_note(ctl, "See \"journalctl -eu vmm@%s.service\".", watch->name);
+}
+
+/* Starts it and waits for the start: 0, or a negative errno after telling. */
+static int start(struct ctl *ctl, struct watch *watch, int fd)
+{
+	sd_bus_message *reply = NULL;
+	struct jobs jobs = {};
+	const char *path;
+	int r;
+
+	r = jobs_begin(ctl, &jobs);
+	if (r == 0)
+		r = ctl_call(ctl, watch->name, "RunTransientMachine", &reply, "sht", watch->name,
+			fd, UINT64_C(0));
+	if (r == 0) {
+		r = sd_bus_message_read(reply, "oo", NULL, &path);
+		if (r < 0)
+			ctl_bus_error(ctl, watch->name, NULL, r);
+		else
+			jobs_add(&jobs, path, watch->name);
+	}
+	while (r >= 0 && jobs.n_pending > 0 && !jobs.lost) {
+		r = sd_bus_process(ctl->bus, NULL);
+		if (r == 0)
+			r = sd_bus_wait(ctl->bus, UINT64_MAX);
+		if (r == -EINTR)
+			r = 0;
+		if (r < 0)
+			ctl_bus_error(ctl, watch->name, NULL, r);
+	}
+	if (r >= 0 && jobs.n_pending == 0 && strcmp(jobs.items[0].result, "done") != 0) {
+		tell_failure(ctl, watch);
+		r = -EIO;
+	}
+	sd_bus_message_unref(reply);
+	jobs_finish(&jobs);
+	return r < 0 ? r : 0;
+}
+
+static int run(struct ctl *ctl, const char *name, int fd)
+{
+	enum console_end end = CONSOLE_FAILED;
+	struct watch watch = {};
+	int r;
+
+	ctl_open_agent(ctl);
+	r = watch_begin(ctl, &watch, name);
+	if (r == 0)
+		r = start(ctl, &watch, fd);
+	if (r == 0 && ctl->detach) {
+		ctl_note(ctl, "Machine %s runs.", name);
+	} else if (r == 0) {
+		end = console_attach(ctl, &watch, true);
+		if (end == CONSOLE_DETACHED)
+			ctl_note(ctl,
+				"It goes on: vmmctl console %s attaches again, vmmctl stop %s ends "
+				"it.",
+				name, name);
+		else if (end == CONSOLE_ENDED)
+			r = watch_wait(ctl, &watch);
+		else
+			r = -EIO;
+	}
+	watch_finish(&watch);
+	return r < 0 ? EXIT_FAILURE : r;
+}
+
+int verb_run(struct ctl *ctl, char **arguments)
+{
+	CLEANUP(config_messages_finish) struct config_messages messages = {};
+	CLEANUP(config_free_p) struct vm_config *config = NULL;
+	CLEANUP(free_p) char *argument = make_name(ctl, arguments[0]);
+	CLEANUP(close_p) int fd = -EBADF;
+	CLEANUP(free_p) char *text = NULL;
+	const char *name = ctl_machine_name(argument);
+	size_t size = 0;
+
+	if (!name || make_text(ctl, arguments[0], &text, &size) < 0)
+		return EXIT_FAILURE;
+	if (config_load_text(text, size, arguments[0] ? arguments[0] : "command line", name,
+		    &messages, &config) == -ENOMEM)
+		must_alloc(NULL);
+	if (print_messages(ctl, &messages, NULL) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
+	if (ctl->dry_run) {
+		fwrite(text, 1, size, stdout);
+		return EXIT_SUCCESS;
+	}
+	fd = text_to_fd(text, size);
+	return fd < 0 ? EXIT_FAILURE : run(ctl, name, fd);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* unit: enable and disable: systemd's own, on the machine's unit. */
+#include <string.h>
+
+#include "base/util.h"
+#include "ctl.h"
+
+/* Takes the names in arguments to units of which each has a machine. NULL after telling. */
+static char **unit_names(struct ctl *ctl, char **arguments, bool must_exist)
+{
+	size_t n = 0;
+	char **units;
+
+	while (arguments[n])
+		n++;
+	units = must_alloc(calloc(n + 1, sizeof(*units)));
+	for (size_t i = 0; i < n; i++) {
+		const char *name = ctl_machine_name(arguments[i]);
+
+		/* Enabling what does not exist would fail at the next boot only. */
+		if (!name ||
+			(must_exist && ctl_call(ctl, name, "GetMachine", NULL, "s", name) < 0)) {
+			for (size_t j = 0; j < i; j++)
+				free(units[j]);
+			free(units);
+			return NULL;
+		}
+		memmove(arguments[i], name, strlen(name) + 1);
+		units[i] = must_printf("vmm@%s.service", arguments[i]);
+	}
+	return units;
+}
+
+static void print_changes(const struct ctl *ctl, sd_bus_message *reply, bool enable)
+{
+	const char *kind, *link, *target;
+
+	if (enable && sd_bus_message_skip(reply, "b") < 0)
+		return;
+	if (sd_bus_message_enter_container(reply, 'a', "(sss)") < 0)
+		return;
+	while (sd_bus_message_read(reply, "(sss)", &kind, &link, &target) > 0) {
+		if (strcmp(kind, "symlink") == 0)
+			ctl_note(ctl, "Created symlink %s -> %s.", link, target);
+		else if (strcmp(kind, "unlink") == 0)
+			ctl_note(ctl, "Removed %s.", link);
+	}
+}
+
+static int change(struct ctl *ctl, char **units, bool enable)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *message = NULL, *reply = NULL;
+	int r;
+
+	r = ctl_connect(ctl);
+	if (r < 0)
+		return r;
+	r = sd_bus_message_new_method_call(ctl->bus, &message, SYSTEMD_NAME, SYSTEMD_PATH,
+		SYSTEMD_MANAGER, enable ? "EnableUnitFiles" : "DisableUnitFiles");
+	if (r >= 0)
+		r = sd_bus_message_append_strv(message, units);
+	if (r >= 0)
+		r = sd_bus_message_append(message, "b", ctl->runtime);
+	if (r >= 0 && enable)
+		r = sd_bus_message_append(message, "b", false);
+	if (r >= 0)
+		r = sd_bus_call(ctl->bus, message, 0, &error, &reply);
+	if (sd_bus_error_has_names(
+		    &error, SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+		ctl_error("there is no systemd here that could %s it", ctl->verb);
+	else if (r < 0)
+		ctl_bus_error(ctl, NULL, &error, r);
+	else
+		print_changes(ctl, reply, enable);
+	sd_bus_message_unref(message);
+	sd_bus_message_unref(reply);
+	sd_bus_error_free(&error);
+	if (r < 0)
+		return r;
+	return ctl_call_to(
+		ctl, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload", NULL, NULL);
+}
+
+static int enable_or_disable(struct ctl *ctl, char **arguments, bool enable)
+{
+	char **units;
+	int r;
+
+	ctl_open_agent(ctl);
+	units = unit_names(ctl, arguments, enable);
+	if (!units)
+		return EXIT_FAILURE;
+	r = change(ctl, units, enable);
+	for (size_t i = 0; units[i]; i++)
+		free(units[i]);
+	free(units);
+	if (r < 0)
+		return EXIT_FAILURE;
+	if (!ctl->now)
+		return EXIT_SUCCESS;
+	ctl->verb = enable ? "start" : "stop";
+	return enable ? verb_start(ctl, arguments) : verb_stop(ctl, arguments);
+}
+
+int verb_enable(struct ctl *ctl, char **arguments)
+{
+	return enable_or_disable(ctl, arguments, true);
+}
+
+int verb_disable(struct ctl *ctl, char **arguments)
+{
+	return enable_or_disable(ctl, arguments, false);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * verbs: the tables of verbs and options. Parsing, help texts, "did you mean" and the test that
+ * compares manual page and completion with the program all come from here.
+ */
+#include <string.h>
+
+#include "base/util.h"
+#include "ctl.h"
+
+const struct option_info ctl_options[] = {
+	{ "help", 'h', NULL, "Show help, of the verb if there is one" },
+	{ "version", 0, NULL, "Show the version" },
+	{ "host", 'H', "[USER@]HOST", "Work on another host, by ssh" },
+	{ "json", 0, "MODE", "Print JSON: pretty, short or off" },
+	{ "json-auto", 'j', NULL, "Print JSON, pretty on a terminal and short otherwise" },
+	{ "no-legend", 0, NULL, "Leave headings and totals out" },
+	{ "no-pager", 0, NULL, "Do not page output" },
+	{ "no-ask-password", 0, NULL, "Do not ask for passwords" },
+	{ "quiet", 'q', NULL, "Print nothing but errors" },
+	{ "full", 'l', NULL, "Do not cut lines to the width of the terminal" },
+	{ "state", 0, "STATE", "Show machines in this state only; may be given several times" },
+	{ "property", 'p', "NAME", "Show these properties only, separated by commas" },
+	{ "value", 0, NULL, "Show values without their names" },
+	{ "property-value", 'P', "NAME", "The same as --value --property=NAME" },
+	{ "lines", 'n', "N", "Show so many lines of the log, 10 if not given" },
+	{ "output", 'o', "MODE", "Format of the log, see journalctl(1)" },
+	{ "follow", 'f', NULL, "Go on with the log as it grows" },
+	{ "no-block", 0, NULL, "Do not wait until it is done" },
+	{ "job-mode", 0, "MODE", "replace or fail: what happens to a job under way" },
+	{ "force", 0, NULL, "At once, without asking the guest" },
+	{ "timeout", 0, "SECONDS", "Force it when the guest has not ended by then" },
+	{ "signal", 's', "SIGNAL", "The signal to send, SIGTERM if not given" },
+	{ "kill-whom", 0, "WHOM", "leader or all: which processes get it" },
+	{ "now", 0, NULL, "Start or stop the machine too" },
+	{ "runtime", 0, NULL, "Until the next boot only" },
+	{ "replace", 0, NULL, "Replace a configuration that is there" },
+	{ "root", 0, "DIR", "Look for configuration below DIR instead of /" },
+	{ "keys", 0, NULL, "List the keys that a .vm file may have" },
+	{ "steal", 0, NULL, "Take the input away from whoever has it" },
+	{ "read-only", 0, NULL, "Watch, send nothing" },
+	{ "no-replay", 0, NULL, "Leave out what the console has shown so far" },
+	{ "name", 0, "NAME", "Name of the machine, made up if not given" },
+	{ "kernel", 0, "FILE", "Kernel to boot" },
+	{ "initrd", 0, "FILE", "Its initial RAM disk" },
+	{ "append", 0, "TEXT", "Its command line" },
+	{ "cpus", 0, "N", "Number of CPUs" },
+	{ "memory", 0, "SIZE", "Memory, such as 512M" },
+	{ "drive", 0, "FILE[,ro]", "A disk image or block device; may be given several times" },
+	{ "network", 0, "BRIDGE", "A network card on a bridge; may be given several times" },
+	{ "set", 0, "SECTION.KEY=VALUE", "Any other setting of vmm.vm(5)" },
+	{ "detach", 'd', NULL, "Leave it in the background, without its console" },
+	{ "dry-run", 0, NULL, "Print the configuration, start nothing" },
+};
+const size_t ctl_n_options = ARRAY_SIZE(ctl_options);
+
+const char *const ctl_common_options = "help version host json json-auto no-legend no-pager "
+				       "no-ask-password quiet";
+
+const struct verb ctl_verbs[] = {
+	{ "list", "list-machines", "[PATTERN...]", 0, -1, GROUP_LOOK,
+		"List machines, all that are defined or run", "full state",
+		"Patterns are those of the shell: vmmctl list 'web-*'.", verb_list },
+	{ "status", NULL, "[NAME...]", 0, -1, GROUP_LOOK,
+		"Show what a machine does, with the end of its log", "full lines output",
+		"Exit status: 0 the machine is active, 3 it is not, 4 there is no such machine.\n"
+		"Without a name it tells about vmmd.",
+		verb_status },
+	{ "show", NULL, "[NAME...]", 0, -1, GROUP_LOOK, "Show properties, for programs",
+		"property value property-value", "Without a name it shows those of vmmd.",
+		verb_show },
+	{ "is-active", NULL, "NAME...", 1, -1, GROUP_LOOK, "Say whether machines are active", NULL,
+		"Exit status: 0 when one of them is starting, running, paused or stopping, 3 "
+		"otherwise.",
+		verb_is_active },
+	{ "logs", "log", "NAME", 1, 1, GROUP_LOOK, "Show the log of a machine (journalctl)",
+		"follow lines output", NULL, verb_logs },
+	{ "list-jobs", "jobs", "", 0, 0, GROUP_LOOK, "List operations under way", NULL, NULL,
+		verb_list_jobs },
+	{ "start", NULL, "NAME...", 1, -1, GROUP_RUN, "Start machines", "no-block job-mode", NULL,
+		verb_start },
+	{ "stop", "poweroff", "NAME...", 1, -1, GROUP_RUN, "Ask guests to power off, and wait",
+		"no-block force timeout",
+		"The power button is pressed, again each 10 seconds, then ctrl-alt-del. The unit's\n"
+		"TimeoutStopSec= is the end of it.",
+		verb_stop },
+	{ "terminate", NULL, "NAME...", 1, -1, GROUP_RUN, "Stop machines at once, as stop --force",
+		"no-block", NULL, verb_terminate },
+	{ "reboot", "restart", "NAME...", 1, -1, GROUP_RUN,
+		"Reboot machines, with their configuration as it is now", "no-block force", NULL,
+		verb_reboot },
+	{ "pause", NULL, "NAME...", 1, -1, GROUP_RUN, "Stop the CPUs of machines", NULL, NULL,
+		verb_pause },
+	{ "resume", NULL, "NAME...", 1, -1, GROUP_RUN, "Let them go on", NULL, NULL, verb_resume },
+	{ "kill", NULL, "NAME...", 1, -1, GROUP_RUN, "Send a signal to the worker of machines",
+		"signal kill-whom",
+		"The guest sees nothing of it: use stop or terminate to end a machine.",
+		verb_kill },
+	{ "wait", NULL, "NAME", 1, 1, GROUP_RUN, "Wait until a machine has ended", NULL,
+		"Exit status: that of the machine: 0 the guest powered off, 70 it crashed, 78 its\n"
+		"configuration is wrong; 128 and the signal's number for a worker that was killed.",
+		verb_wait },
+	{ "cancel", NULL, "JOB...", 1, -1, GROUP_RUN, "Cancel operations under way", NULL, NULL,
+		verb_cancel },
+	{ "run", NULL, "[FILE]", 0, 1, GROUP_RUN,
+		"Run a machine that is gone when it ends, and attach to it",
+		"name kernel initrd append cpus memory drive network set detach dry-run",
+		"What the options say is added to FILE, a .vm file. Example:\n"
+		"  vmmctl run --kernel=/boot/vmlinuz --initrd=/boot/initrd.img --drive=disk.raw \\\n"
+		"             --append='root=/dev/vda console=ttyS0'\n"
+		"SIGTERM and SIGINT stop the machine. Exit status: as wait, or 0 after --detach or\n"
+		"when the console is left with the escape sequence, which leaves it running.",
+		verb_run },
+	{ "cat", NULL, "NAME...", 1, -1, GROUP_CONFIG,
+		"Show the configuration of machines, drop-ins too", "root", NULL, verb_cat },
+	{ "verify", NULL, "[NAME|FILE...]", 0, -1, GROUP_CONFIG,
+		"Check configuration, and say what is wrong with it", "root keys",
+		"An argument with a slash or .vm at its end is a file. Exit status: 1 when there is\n"
+		"an error; a warning is none. Needs no vmmd.",
+		verb_verify },
+	{ "edit", NULL, "NAME", 1, 1, GROUP_CONFIG,
+		"Edit the configuration of a machine, checked before it counts", NULL,
+		"$SYSTEMD_EDITOR, $EDITOR, $VISUAL, or what is there of editor, nano, vim and vi.",
+		verb_edit },
+	{ "define", NULL, "FILE [NAME]", 1, 2, GROUP_CONFIG,
+		"Check a .vm file and put it into /etc/vmm", "replace",
+		"The name is that of the file if not given. FILE may be -, then it is needed.",
+		verb_define },
+	{ "undefine", NULL, "NAME...", 1, -1, GROUP_CONFIG,
+		"Remove machines' files from /etc/vmm; disks stay", NULL, NULL, verb_undefine },
+	{ "enable", NULL, "NAME...", 1, -1, GROUP_CONFIG, "Start machines at boot",
+		"now runtime no-block", "The same as systemctl enable vmm@NAME.", verb_enable },
+	{ "disable", NULL, "NAME...", 1, -1, GROUP_CONFIG, "Do not start them at boot",
+		"now runtime no-block", "The same as systemctl disable vmm@NAME.", verb_disable },
+	{ "reload", "daemon-reload", "", 0, 0, GROUP_CONFIG, "Read all .vm files again", NULL,
+		"Both vmmd and systemd do. Machines that run keep what they have.", verb_reload },
+	{ "console", "login", "NAME", 1, 1, GROUP_REACH, "Attach to the console of a machine",
+		"steal read-only no-replay",
+		"Press ^] three times within a second to leave it. Without a terminal, input and\n"
+		"output are passed on as they are, until the machine ends.",
+		verb_console },
+	{ "help", NULL, "[VERB]", 0, 1, GROUP_REACH, "Show help", NULL, NULL, verb_help },
+};
+const size_t ctl_n_verbs = ARRAY_SIZE(ctl_verbs);
+
+/* Whether word is one of the words of list. */
+static bool has_word(const char *list, const char *word)
+{
+	size_t size = strlen(word);
+
+	while (list && *list != '\0') {
+		size_t n = strcspn(list, " ");
+
+		if (n == size && strncmp(list, word, n) == 0)
+			return true;
+		list += n + strspn(list + n, " ");
+	}
+	return false;
+}
+
+const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < ctl_n_verbs; i++) {
+		if (strcmp(ctl_verbs[i].name, name) == 0 || has_word(ctl_verbs[i].aliases, name))
+			return &ctl_verbs[i];
+	}
+	return NULL;
+}
+
+bool verb_has_option(const struct verb *verb, const char *option)
+{
+	return has_word(ctl_common_options, option) || has_word(verb->options, option);
+}
+
+/* Levenshtein's distance of a and the n characters at b; words longer than that are far away. */
+static size_t distance(const char *a, const char *b, size_t n_b)
+{
+	size_t row[33], n_a = strlen(a);
+
+	if (n_a >= ARRAY_SIZE(row) || n_b >= ARRAY_SIZE(row))
+		return SIZE_MAX;
+	for (size_t j = 0; j <= n_b; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n_a; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= n_b; j++) {
+			size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = MIN(MIN(row[j], row[j - 1]) + 1, replaced);
+		}
+	}
+	return row[n_b];
+}
+
+char *nearest_word(const char *word, const char *candidates)
+{
+	size_t best = MAX(strlen(word) / 2, (size_t)1) + 1;
+	const char *found = NULL;
+	size_t n_found = 0;
+
+	while (*candidates != '\0') {
+		size_t n = strcspn(candidates, " ");
+		size_t d = distance(word, candidates, n);
+
+		if (d < best && d < n) {
+			best = d;
+			found = candidates;
+			n_found = n;
+		}
+		candidates += n + strspn(candidates + n, " ");
+	}
+	return found ? must_alloc(strndup(found, n_found)) : NULL;
+}
