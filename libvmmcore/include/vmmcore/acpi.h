@@ -58,7 +58,7 @@ struct vmm_acpi_virtio_mmio {
 
 /* PNP0A08, segment 0, bus 0 only. A window of size 0 is absent. */
 struct vmm_acpi_pci {
-	uint64_t ecam_gpa; /* 1 MiB, aligned to it: bus 0 */
+	uint64_t ecam_gpa; /* 1 MiB, aligned to it, below 4 GiB: bus 0 */
 	uint64_t mmio32_gpa;
 	uint64_t mmio32_size_bytes; /* wholly below 4 GiB */
 	uint64_t mmio64_gpa;
@@ -118,10 +118,9 @@ VMM_PUBLIC int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config 
  *   | 0x08   | 4      | r     | PCI slots that were plugged; reading clears                     |
  *   | 0x0c   | 4      | r     | PCI slots to be given up; reading clears                        |
  *   | 0x10   | 4      | w     | eject: bit n: the guest has given up PCI slot n                 |
- *   | 0x14   | 4      | r     | PCI slots that are occupied                                     |
  */
 #define VMM_GED_PORT 0x600
-#define VMM_GED_SIZE_BYTES 0x18
+#define VMM_GED_SIZE_BYTES 0x14
 #define VMM_GED_GSI 9
 #define VMM_GED_RESET_VALUE 1
 
@@ -151,7 +150,7 @@ struct vmm_ged_config {
 	struct vmm_bus *bus;           /* port I/O; borrowed, outlives the device */
 	uint16_t port;                 /* 0: VMM_GED_PORT */
 	struct vmm_irq irq;            /* set_level is called with the device's lock held */
-	uint32_t pci_occupied;         /* slots occupied from the start */
+	uint32_t pci_occupied;         /* slots for plugging that are occupied from the start */
 	const struct vmm_ged_ops *ops; /* borrowed, outlives the device */
 	void *userdata;                /* borrowed */
 };
