@@ -90,6 +90,49 @@ def bzimage():
     yield "cut", bzimage_file()[:0x220]
 
 
+MAGIC = 0x646d6d76
+
+
+def answer(kind, n_fds=0, first=0, status=0, text=b""):
+    return struct.pack("<8I512s", MAGIC, 1, kind, 544, n_fds, first, status, 0, text)
+
+
+def control(kind, payload=b"", ident=1, result=0):
+    return struct.pack("<IIIIQiI", MAGIC, 1, kind, len(payload), ident, result, 0) + payload
+
+
+def worker_input():
+    yield "handover", b"\0" + answer(2, n_fds=3)
+    yield "more", b"\0" + answer(3, n_fds=2, first=253)
+    yield "refused", b"\0" + answer(4, status=78, text=b"no such disk")
+    for kind in range(1, 6):
+        yield "request-%d" % kind, b"\1\0" + control(kind)
+    yield "stop", b"\1\0" + control(6, struct.pack("<II", 1, 0))
+    yield "console", b"\1\1" + control(8, struct.pack("<IIHHI", 0, 4, 24, 80, 0))
+    yield "resize", b"\1\0" + control(9, struct.pack("<IIHHI", 3, 0, 24, 80, 0))
+    yield "rate", b"\1\0" + control(10, struct.pack("<32s6Q", b"root", 1000, 0, 0, 50, 10, 5))
+    yield "drive", b"\1\0" + control(12, struct.pack("<32sQ", b"root", 0))
+    yield "spec", b"\2"
+    yield "spec-command-line", b"\2" + struct.pack("<HB", 272, 13) + b"console=ttyS0"
+    yield "spec-cpus", b"\2" + struct.pack("<HBI", 208, 4, 64)
+    yield "terminal", b"\3" + b"\x1b[1;31mred\x1b[0m\r\n\x1b]0;title\x07ab\b\x1b[K\r\n"
+    yield "utf8", b"\3" + "gr\u00fc\u00df \u20ac \U0001f600\n".encode() + b"\xc0\xaf\xff\n"
+    yield "lines", b"\3" + b"x\n" * 40 + b"y" * 1100
+
+
+def worker_output():
+    yield "hello", b"\0" + struct.pack("<4I28sI", MAGIC, 1, 1, 48, b"web-1", 0)
+    yield "event", b"\1" + control(0x1000, struct.pack("<IIIiQ128s", 1, 1, 0, 0, 5, b"running"),
+                                   ident=0)
+    yield "status", b"\1" + control(0x80000001, struct.pack("<8I3Q128s", 1, 0, 1, 0, 1, 0, 0, 0,
+                                                            1 << 27, 1, 2, b"running"))
+    yield "paused", b"\1" + control(0x80000002)
+    yield "console", b"\1" + control(0x80000008, struct.pack("<IIHHI", 1, 4, 24, 80, 0))
+    yield "drive", b"\1" + control(0x8000000c, struct.pack("<32sII7Q", b"root", 1, 0, 1, 2, 3,
+                                                           4, 5, 6, 7))
+    yield "failed", b"\1" + control(0x80000002, struct.pack("<512s", b"no"), result=-16)
+
+
 def main():
     name, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
