@@ -133,6 +133,9 @@ int ctl_bus_error(struct ctl *ctl, const char *what, const sd_bus_error *error, 
 	} else if (sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_TIMEOUT,
 			   SD_BUS_ERROR_DISCONNECTED)) {
 		ctl_error("%s%svmmd went away before it answered (%s)", what, colon, text);
+	} else if (sd_bus_error_has_names(
+			   error, "org.vmmd1.NoSuchJob", SD_BUS_ERROR_UNKNOWN_OBJECT)) {
+		ctl_error("%s%sthere is no such job; it may be done", what, colon);
 	} else if (sd_bus_error_has_name(error, "org.vmmd1.NoSuchMachine") && *what != '\0') {
 		CLEANUP(free_p) char *nearest = suggest_machine(ctl, what);
 

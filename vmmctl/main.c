@@ -22,6 +22,8 @@ static void print_message(const char *prefix, const char *format, va_list args)
 
 	if (vasprintf(&text, format, args) < 0)
 		must_alloc(NULL);
+	/* In the order in which they come, where both go to one place. */
+	fflush(stdout);
 	fputs(prefix, stderr);
 	/* A message may quote what others wrote. Its own lines stay lines. */
 	for (char *line = text, *next; line; line = next) {

@@ -96,8 +96,7 @@ static struct value unit_properties(struct ctl *ctl, const char *unit)
 	return all;
 }
 
-static void print_loaded(
-	const struct ctl *ctl, const struct value *machine, const struct value *unit)
+static void print_loaded(const struct value *machine, const struct value *unit)
 {
 	const char *path = value_get_string(machine, "ConfigPath");
 	const char *enabled = value_get_string(unit, "UnitFileState");
@@ -116,8 +115,8 @@ static void print_loaded(
 			print_field(i == 0 ? "Drop-Ins" : "", "%s", dropins->items[i].string);
 	}
 	if (value_get_bool(machine, "NeedsRestart"))
-		ctl_note(ctl, "%11s  It has changed since the machine started: vmmctl reboot %s",
-			"", value_get_string(machine, "Name"));
+		printf("%11s  It has changed since the machine started: vmmctl reboot %s\n", "",
+			value_get_string(machine, "Name"));
 }
 
 static void print_state(const struct ctl *ctl, const struct value *machine)
@@ -183,7 +182,7 @@ static int print_status(struct ctl *ctl, const struct value *machine)
 		print_escaped(stdout, description);
 	}
 	putchar('\n');
-	print_loaded(ctl, machine, &unit);
+	print_loaded(machine, &unit);
 	print_state(ctl, machine);
 	if (active)
 		print_field("Guest", "%s", value_get_string(machine, "GuestState"));

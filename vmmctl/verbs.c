@@ -172,27 +172,28 @@ bool verb_has_option(const struct verb *verb, const char *option)
 	return has_word(ctl_common_options, option) || has_word(verb->options, option);
 }
 
-/* Levenshtein's distance of a and the n characters at b; words longer than that are far away. */
+/* How many letters must be put in, left out, replaced or swapped with their neighbour to make a
+ * the n_b characters at b. Words longer than the tables are far away. */
 static size_t distance(const char *a, const char *b, size_t n_b)
 {
-	size_t row[33], n_a = strlen(a);
+	size_t rows[3][33], n_a = strlen(a);
 
-	if (n_a >= ARRAY_SIZE(row) || n_b >= ARRAY_SIZE(row))
+	if (n_a >= ARRAY_SIZE(rows[0]) || n_b >= ARRAY_SIZE(rows[0]))
 		return SIZE_MAX;
 	for (size_t j = 0; j <= n_b; j++)
-		row[j] = j;
+		rows[0][j] = j;
 	for (size_t i = 1; i <= n_a; i++) {
-		size_t diagonal = row[0];
+		size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
 
 		row[0] = i;
 		for (size_t j = 1; j <= n_b; j++) {
-			size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			row[j] = MIN(MIN(row[j], row[j - 1]) + 1, replaced);
+			row[j] = MIN(MIN(above[j], row[j - 1]) + 1,
+				above[j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[j] = MIN(row[j], second[j - 2] + 1);
 		}
 	}
-	return row[n_b];
+	return rows[n_a % 3][n_b];
 }
 
 char *nearest_word(const char *word, const char *candidates)
