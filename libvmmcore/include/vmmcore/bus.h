@@ -119,6 +119,9 @@ struct vmm_msi_ops {
 	 */
 	int (*set_route)(
 		void *userdata, unsigned int vector, int fd, const struct vmm_msi_message *message);
+
+	/* fd is closed after this: forget it. Its last route was NULL. May be NULL. */
+	void (*release)(void *userdata, unsigned int vector, int fd);
 };
 
 struct vmm_msi {
