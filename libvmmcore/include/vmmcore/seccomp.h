@@ -77,13 +77,16 @@ VMM_PUBLIC int vmm_seccomp_parse(const char *name, const char *text, size_t n_by
 /* Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_seccomp_policy *vmm_seccomp_policy_free(struct vmm_seccomp_policy *policy);
 
+/* The name of a native x86-64 call, static storage; NULL for a number that is none. */
+VMM_PUBLIC const char *vmm_seccomp_call_name(unsigned int nr);
+
 /* How many different system calls it names, and how many rules. */
 VMM_PUBLIC size_t vmm_seccomp_policy_n_calls(const struct vmm_seccomp_policy *policy);
 VMM_PUBLIC size_t vmm_seccomp_policy_n_rules(const struct vmm_seccomp_policy *policy);
 
 /*
  * Compiles into filter, which has room for n_filter instructions. The last instruction is the
- * denial, for mode VMM_SECCOMP_KILL. Returns the number of instructions or -E2BIG.
+ * denial, for mode VMM_SECCOMP_KILL. Returns the number of instructions, -E2BIG or -ENOMEM.
  */
 VMM_PUBLIC int vmm_seccomp_compile(
 	const struct vmm_seccomp_policy *policy, struct sock_filter *filter, size_t n_filter);
@@ -98,7 +101,8 @@ VMM_PUBLIC int vmm_seccomp_simulate(const struct sock_filter *filter, size_t n_f
 /*
  * Sets no_new_privs and installs a filter made by vmm_seccomp_compile() in the calling thread, or
  * in all threads of the process at once. 0, -EINVAL for what is no such filter, -ESRCH where
- * another thread can not be included, or the errno of prctl() and seccomp(). Needs no memory.
+ * another thread can not be included, or the errno of prctl() and seccomp(). Allocates nothing;
+ * modes other than VMM_SECCOMP_KILL take 32 KiB of stack.
  */
 VMM_PUBLIC int vmm_seccomp_install(const struct sock_filter *filter, size_t n_filter,
 	enum vmm_seccomp_mode mode, bool all_threads);
