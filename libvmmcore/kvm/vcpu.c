@@ -241,11 +241,12 @@ int vmm_vcpu_setup(struct vmm_vcpu *vcpu, const struct vmm_vcpu_config *config)
 	r = set_fpu(vcpu);
 	if (r < 0)
 		return r;
-	if (config->entry) {
-		r = set_entry(vcpu, config->entry);
-		if (r < 0)
-			return r;
-	}
+	/* The rest is for the first vCPU: INIT resets it in all others. */
+	if (!config->entry)
+		return 0;
+	r = set_entry(vcpu, config->entry);
+	if (r < 0)
+		return r;
 	return vcpu->vm->has_irqchip ? set_lapic(vcpu) : 0;
 }
 

@@ -139,6 +139,7 @@ def main():
     for seed, data in globals()[name.replace("-", "_")]():
         with open(os.path.join(directory, seed), "wb") as file:
             file.write(data)
+    os.utime(directory)
 
 
 main()
