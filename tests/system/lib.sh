@@ -79,6 +79,21 @@ guest_machine() {
 	done | machine "$name"
 }
 
+# idle_machine NAME [LINE...]: a VM that is up within seconds and then does nothing: its kernel finds
+# no root file system, says so, and stays.
+idle_machine() {
+	local name=$1
+	shift
+	guest_machine "$name" Machine.Memory=256M Boot.Initrd= \
+		"Boot.CommandLine=console=ttyS0 panic=0" "$@"
+}
+
+# hard_stop NAME: for a guest that can not hear.
+hard_stop() {
+	vmmctl stop --force "$1"
+	wait_end "$1" 15 0
+}
+
 # with_run CMD: a kernel command line on which the guest runs CMD and powers off.
 with_run() {
 	printf 'Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet vmm.run="%s"' "$1"
