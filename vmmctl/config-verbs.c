@@ -160,6 +160,7 @@ int verb_cat(struct ctl *ctl, char **arguments)
 		ctl_error("cat reads files of this host; use ssh %s vmmctl cat", ctl->host);
 		return EXIT_FAILURE;
 	}
+	ctl_open_pager(ctl);
 	for (size_t i = 0; arguments[i]; i++) {
 		const char *name = ctl_machine_name(arguments[i]);
 

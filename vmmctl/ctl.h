@@ -33,6 +33,7 @@ struct words {
 struct ctl {
 	sd_bus *bus;      /* owned; NULL until ctl_connect() */
 	pid_t agent_pid;  /* the polkit agent, 0 when there is none */
+	pid_t pager_pid;  /* the same for the pager */
 	const char *host; /* borrowed; NULL: this one */
 	const char *verb; /* borrowed */
 	enum json_mode json;
@@ -99,6 +100,12 @@ char *nearest_word(const char *word, const char *candidates);
 
 int help_all(FILE *stream);
 int help_verb(const struct verb *verb, FILE *stream);
+
+/* ---- pager.c ---- */
+
+/* From here on stdout goes through a pager where that is of use. */
+void ctl_open_pager(struct ctl *ctl);
+void ctl_close_pager(struct ctl *ctl);
 
 /* ---- bus.c ---- */
 

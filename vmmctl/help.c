@@ -82,10 +82,68 @@ int help_verb(const struct verb *verb, FILE *stream)
 	return EXIT_SUCCESS;
 }
 
+static struct value words_to_json(const char *words)
+{
+	struct value array = value_array();
+
+	while (words && *words != '\0') {
+		size_t n = strcspn(words, " ");
+		CLEANUP(free_p) char *word = must_alloc(strndup(words, n));
+
+		value_append(&array, value_string(word));
+		words += n + strspn(words + n, " ");
+	}
+	return array;
+}
+
+static struct value text_to_json(const char *text)
+{
+	return text ? value_string(text) : (struct value){};
+}
+
+/* The tables as they are: the manual page and the completions are made of it. */
+static void print_tables(const struct ctl *ctl)
+{
+	struct value json = value_object(), verbs = value_array(), options = value_array();
+
+	for (size_t i = 0; i < ctl_n_verbs; i++) {
+		struct value verb = value_object();
+
+		value_set(&verb, "name", value_string(ctl_verbs[i].name));
+		value_set(&verb, "aliases", words_to_json(ctl_verbs[i].aliases));
+		value_set(&verb, "group", value_string(group_titles[ctl_verbs[i].group]));
+		value_set(&verb, "arguments", value_string(ctl_verbs[i].arguments));
+		value_set(&verb, "summary", value_string(ctl_verbs[i].summary));
+		value_set(&verb, "details", text_to_json(ctl_verbs[i].details));
+		value_set(&verb, "options", words_to_json(ctl_verbs[i].options));
+		value_append(&verbs, verb);
+	}
+	for (size_t i = 0; i < ctl_n_options; i++) {
+		struct value option = value_object();
+		char letter[2] = { ctl_options[i].letter, '\0' };
+
+		value_set(&option, "name", value_string(ctl_options[i].name));
+		value_set(&option, "letter", text_to_json(*letter != '\0' ? letter : NULL));
+		value_set(&option, "argument", text_to_json(ctl_options[i].argument));
+		value_set(&option, "help", value_string(ctl_options[i].help));
+		value_append(&options, option);
+	}
+	value_set(&json, "verbs", verbs);
+	value_set(&json, "options", options);
+	value_set(&json, "commonOptions", words_to_json(ctl_common_options));
+	ctl_print_json(ctl, &json);
+	value_finish(&json);
+}
+
 int verb_help(struct ctl *ctl, char **arguments)
 {
 	const struct verb *verb;
 
+	if (ctl->json != JSON_OFF) {
+		print_tables(ctl);
+		return EXIT_SUCCESS;
+	}
+	ctl_open_pager(ctl);
 	if (!arguments[0])
 		return help_all(stdout);
 	verb = verb_find(arguments[0]);

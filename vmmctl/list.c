@@ -58,6 +58,7 @@ int verb_list(struct ctl *ctl, char **arguments)
 
 	if (ctl_machines(ctl, &machines) < 0)
 		return EXIT_FAILURE;
+	ctl_open_pager(ctl);
 	for (size_t i = 0; i < machines.n_items; i++) {
 		if (!matches(ctl, &machines.items[i], arguments))
 			continue;

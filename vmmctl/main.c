@@ -269,8 +269,10 @@ static int dispatch(struct ctl *ctl, char **words, int n_words, const bool *give
 
 	if (!verb)
 		return unknown_verb(words[0]);
-	if (help)
+	if (help) {
+		ctl_open_pager(ctl);
 		return n_words > 0 ? help_verb(verb, stdout) : help_all(stdout);
+	}
 	for (size_t i = 0; i < ctl_n_options; i++) {
 		if (given[i] && !verb_has_option(verb, ctl_options[i].name)) {
 			ctl_error("%s has no option --%s", verb->name, ctl_options[i].name);
@@ -359,9 +361,11 @@ int main(int argc, char **argv)
 	words_finish(&ctl.drives);
 	words_finish(&ctl.networks);
 	words_finish(&ctl.settings);
-	if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_SUCCESS) {
+	if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_SUCCESS &&
+		ctl.pager_pid == 0) {
 		ctl_error("the output cannot be written: %m");
 		status = EXIT_FAILURE;
 	}
+	ctl_close_pager(&ctl);
 	return status;
 }

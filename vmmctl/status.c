@@ -237,6 +237,7 @@ int verb_status(struct ctl *ctl, char **arguments)
 
 	if (!arguments[0])
 		return manager_status(ctl);
+	ctl_open_pager(ctl);
 	for (size_t i = 0; arguments[i]; i++) {
 		const char *name = ctl_machine_name(arguments[i]);
 		struct value machine = {};

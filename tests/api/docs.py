@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""docs: manual pages are well-formed and tell of each verb, option, key and call; units name pages
+that exist; the completions complete.
+
+    docs.py VMMCTL MOCK-VMMD POLICY MAN-DIRECTORY COMPLETION-DIRECTORY UNIT-DIRECTORY DBUS-DIRECTORY
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from private_bus import MockDaemon, PrivateBus
+
+VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS = (Path(p).resolve() for p in sys.argv[1:8])
+PAGES = ["vmmctl.1", "vmmd.8", "vmm@.service.8", "vmm.vm.5", "org.vmmd1.5"]
+passed = failed = 0
+
+
+def check(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED: {what} {detail}")
+
+
+def output(*words):
+    return subprocess.run(words, check=True, capture_output=True, encoding="utf-8").stdout
+
+
+def shown(page):
+    """The page as a reader sees it, on one line."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"}
+    text = subprocess.run(["man", "--no-hyphenation", "--no-justification", "-l", MAN / page],
+                          check=True, capture_output=True, encoding="utf-8", env=environment).stdout
+    return re.sub(r"\s+", " ", text.replace("‐\n", "-").replace("‐", "-"))
+
+
+def manual():
+    if not shutil.which("man"):
+        print("there is no man")
+        sys.exit(77)
+    texts = {}
+    for page in PAGES:
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": ""}
+        result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", MAN / page],
+                                capture_output=True, encoding="utf-8", env=environment)
+        check(f"{page}: no warnings", result.returncode == 0 and result.stderr == "", result.stderr)
+        texts[page] = shown(page)
+    tables = json.loads(output(VMMCTL, "help", "--json=short"))
+    for verb in tables["verbs"]:
+        check(f"vmmctl.1: verb {verb['name']}",
+              f"{verb['name']} {verb['arguments']} {verb['summary']}.".replace("  ", " ")
+              in texts["vmmctl.1"])
+    for option in tables["options"]:
+        form = f"-{option['letter']}" if option["letter"] else f"--{option['name']}"
+        check(f"vmmctl.1: option {form}", re.search(rf" {re.escape(form)}\b", texts["vmmctl.1"]))
+    for key in re.findall(r"^(\w+=) ", output(VMMCTL, "verify", "--keys"), re.M):
+        check(f"vmm.vm.5: {key}", f" {key} (" in texts["vmm.vm.5"])
+    for path in DBUS.glob("org.vmmd1.*.xml"):
+        for element in ElementTree.parse(path).iter():
+            if element.tag in ("method", "signal", "property"):
+                form = rf" {element.tag} {element.get('name')}\b"
+                check(f"org.vmmd1.5:{form}", re.search(form, texts["org.vmmd1.5"]))
+    for unit in ("vmm@.service", "vmmd.service", "vmmd.socket"):
+        for page, section in re.findall(r"man:([\w@.]+)\((\d)\)", (UNITS / unit).read_text()):
+            check(f"{unit}: {page}({section}) exists", f"{page}.{section}" in PAGES)
+
+
+def completes(bus, line):
+    """What bash offers at the end of line."""
+    words = re.findall(r"=|[^\s=]+", line) + ([""] if line.endswith((" ", "=")) else [])
+    if line.endswith("="):
+        words.pop()
+    script = f"""
+        source {COMPLETION}/vmmctl
+        COMP_WORDS=({" ".join(f"'{word}'" for word in words)})
+        COMP_CWORD={len(words) - 1}
+        _vmmctl
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    result = subprocess.run(["bash", "--norc", "-c", script], capture_output=True,
+                            encoding="utf-8", cwd=bus.directory,
+                            env={**bus.environment, "PATH": f"{VMMCTL.parent}:/usr/bin:/bin"})
+    check(f"no error completing {line!r}", result.stderr == "", result.stderr)
+    return set(result.stdout.split())
+
+
+def completion():
+    names = {"broken", "crash", "db", "late", "locked", "odd", "web"}
+    verbs = {verb["name"] for verb in json.loads(output(VMMCTL, "help", "-j"))["verbs"]}
+    with PrivateBus(POLICY) as bus, MockDaemon(bus, MOCK):
+        for line, expected in [
+            ("vmmctl ", verbs),
+            ("vmmctl help ", verbs),
+            ("vmmctl -q st", {"status", "start", "stop"}),
+            ("vmmctl start ", names),
+            ("vmmctl start --no-block l", {"late", "locked"}),
+            ("vmmctl stop ", names - {"broken", "db", "late"}),
+            ("vmmctl console w", {"web"}),
+            ("vmmctl cancel ", {"7"}),
+            ("vmmctl stop --f", {"--force"}),
+            ("vmmctl console --st", {"--steal"}),
+            ("vmmctl list --st", {"--state"}),
+            ("vmmctl list --json=", {"pretty", "short", "off"}),
+            ("vmmctl list --json=p", {"pretty"}),
+            ("vmmctl list --state r", {"running"}),
+            ("vmmctl reload ", set()),
+            ("vmmctl verify w", {"web"}),
+        ]:
+            got = completes(bus, line)
+            check(f"completing {line!r}", got == expected, got)
+        for verb in verbs:
+            known = json.loads(output(VMMCTL, "help", "-j"))
+            options = next(v["options"] for v in known["verbs"] if v["name"] == verb)
+            got = completes(bus, f"vmmctl {verb} --")
+            long_ones = {f"--{o}" for o in options if o not in ("json-auto", "property-value")}
+            check(f"options of {verb}", long_ones <= got, long_ones - got)
+    zsh = (COMPLETION / "_vmmctl").read_text()
+    for verb in verbs:
+        check(f"zsh: {verb}", f"'{verb}:" in zsh)
+    if shutil.which("zsh"):
+        result = subprocess.run(["zsh", "-n", COMPLETION / "_vmmctl"], capture_output=True)
+        check("zsh reads it", result.returncode == 0 and result.stderr == b"", result.stderr)
+
+
+manual()
+completion()
+print(f"{passed} passed, {failed} failed, 0 skipped")
+sys.exit(1 if failed else 0)
