@@ -59,7 +59,7 @@ int main(int argc, char *argv[])
 	CLEANUP(policy_p) struct vmm_seccomp_policy *policy = NULL;
 	struct vmm_seccomp_error error = { 0 };
 	const char *base;
-	size_t length;
+	size_t length = 0;
 	int r, n;
 
 	if (argc != 4) {
