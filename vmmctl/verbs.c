@@ -187,8 +187,9 @@ static size_t distance(const char *a, const char *b, size_t n_b)
 
 		row[0] = i;
 		for (size_t j = 1; j <= n_b; j++) {
-			row[j] = MIN(MIN(above[j], row[j - 1]) + 1,
-				above[j - 1] + (a[i - 1] != b[j - 1]));
+			size_t one_more = MIN(above[j], row[j - 1]) + 1;
+
+			row[j] = MIN(one_more, above[j - 1] + (a[i - 1] != b[j - 1]));
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				row[j] = MIN(row[j], second[j - 2] + 1);
 		}

@@ -221,8 +221,9 @@ static unsigned distance(const char *a, const char *b)
 		for (size_t j = 1; j <= n_b; j++) {
 			unsigned above = row[j];
 			unsigned same = lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1;
+			unsigned one_more = MIN(above, row[j - 1]) + 1;
 
-			row[j] = MIN(MIN(above + 1, row[j - 1] + 1), diagonal + same);
+			row[j] = MIN(one_more, diagonal + same);
 			diagonal = above;
 		}
 	}
