@@ -1,0 +1,997 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Both transports, driven through the bus as a driver would. Loops: bit 0 PCI, bit 1 packed. */
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "lib/vdriver.h"
+#include "lib/vmm-machine.h"
+#include "unit.h"
+
+#define RAM_BYTES (UINT64_C(1) << 20)
+#define N_QUEUES 3
+#define QUEUE_SIZE 64
+
+/* A device that copies what it reads to where it may write. */
+static struct {
+	struct vmm_virtio_device *device;
+	struct vmm_mem *mem;
+	uint8_t config[10];
+	int fail_activate;
+	int fail_process;
+	bool hold; /* keeps chains in flight */
+	int held_queue;
+	struct vmm_virtqueue_chain held;
+	struct iovec held_iov[4];
+	bool is_held;
+	bool reset_pending;
+	bool queue_reset_pending;
+	int n_activate, n_reset, n_pause, n_resume, n_queue_reset, n_queue_enable, n_processed;
+	int budget;
+	uint64_t features_at_activate;
+} echo;
+
+static const uint16_t queue_sizes[N_QUEUES] = { QUEUE_SIZE, 8, 256 };
+static struct vmm_machine machine;
+static struct vdriver driver;
+
+static int echo_one(unsigned int index, struct vmm_virtqueue *queue)
+{
+	struct vmm_virtqueue_chain chain;
+	struct iovec iov[QUEUE_SIZE];
+	uint8_t data[256];
+	size_t n;
+	int r;
+
+	if (echo.hold && !echo.is_held) {
+		r = vmm_virtqueue_pop(queue, echo.held_iov, ARRAY_SIZE(echo.held_iov), &echo.held);
+		echo.is_held = r > 0;
+		echo.held_queue = (int)index;
+		return r;
+	}
+	r = vmm_virtqueue_pop(queue, iov, ARRAY_SIZE(iov), &chain);
+	if (r <= 0)
+		return r;
+	n = vmm_virtqueue_chain_read(&chain, 0, data, sizeof(data));
+	n = vmm_virtqueue_chain_write(&chain, 0, data, n);
+	vmm_virtqueue_push(queue, &chain, (uint32_t)n);
+	echo.n_processed++;
+	return 1;
+}
+
+static int echo_process(void *userdata, unsigned int index, struct vmm_virtqueue *queue)
+{
+	int budget = echo.budget ? echo.budget : 1000;
+	int r;
+
+	if (echo.fail_process)
+		return echo.fail_process;
+	do {
+		vmm_virtqueue_disable_notifications(queue);
+		do {
+			if (budget-- == 0)
+				return 1;
+			r = echo_one(index, queue);
+		} while (r > 0);
+	} while (r == 0 && vmm_virtqueue_enable_notifications(queue));
+	return r;
+}
+
+static int echo_activate(void *userdata)
+{
+	echo.n_activate++;
+	echo.features_at_activate = vmm_virtio_features(echo.device);
+	return echo.fail_activate;
+}
+
+static int echo_reset(void *userdata)
+{
+	echo.n_reset++;
+	echo.reset_pending = echo.is_held;
+	return echo.is_held;
+}
+
+static int echo_queue_reset(void *userdata, unsigned int index)
+{
+	echo.n_queue_reset++;
+	echo.queue_reset_pending = echo.is_held && echo.held_queue == (int)index;
+	return echo.queue_reset_pending;
+}
+
+static int echo_queue_enable(void *userdata, unsigned int index)
+{
+	echo.n_queue_enable++;
+	return 0;
+}
+
+static int echo_pause(void *userdata)
+{
+	echo.n_pause++;
+	return echo.is_held;
+}
+
+static void echo_resume(void *userdata)
+{
+	echo.n_resume++;
+}
+
+/* The request that was in flight ends, as in an I/O thread. */
+static void end_held(void)
+{
+	struct vmm_virtqueue *queue;
+	unsigned int index = (unsigned int)echo.held_queue;
+
+	ck_assert(echo.is_held);
+	vmm_virtio_lock(echo.device, index);
+	queue = vmm_virtio_queue_finishing(echo.device, index);
+	if (queue) {
+		vmm_virtqueue_push(queue, &echo.held, 0);
+		vmm_virtio_notify(echo.device, index);
+	}
+	echo.is_held = false;
+	if (TAKE(echo.reset_pending, false))
+		vmm_virtio_reset_done(echo.device);
+	if (TAKE(echo.queue_reset_pending, false))
+		vmm_virtio_queue_reset_done(echo.device, index);
+	vmm_virtio_pause_done(echo.device);
+	vmm_virtio_unlock(echo.device, index);
+}
+
+static void echo_write_config(void *userdata, uint32_t offset, const void *data, size_t size)
+{
+	memcpy(echo.config + offset, data, size);
+}
+
+static const struct vmm_virtio_ops echo_ops = {
+	.process = echo_process,
+	.activate = echo_activate,
+	.reset = echo_reset,
+	.queue_reset = echo_queue_reset,
+	.queue_enable = echo_queue_enable,
+	.pause = echo_pause,
+	.resume = echo_resume,
+	.write_config = echo_write_config,
+};
+
+static void make(bool pci, bool lock_per_queue)
+{
+	struct vmm_virtio_device_config config = {
+		.device_type = 42,
+		.features = VMM_VIRTIO_RING_FEATURES | VMM_VIRTIO_F_RING_RESET | 0x5,
+		.n_queues = N_QUEUES,
+		.queue_sizes = queue_sizes,
+		.lock_per_queue = lock_per_queue,
+		.config_space = echo.config,
+		.config_size_bytes = sizeof(echo.config),
+		.ops = &echo_ops,
+	};
+
+	memset(&echo, 0, sizeof(echo));
+	for (size_t i = 0; i < sizeof(echo.config); i++)
+		echo.config[i] = (uint8_t)(0x10 + i);
+	vmm_machine_init(&machine, RAM_BYTES);
+	config.mem = machine.mem;
+	ck_assert_int_eq(vmm_virtio_device_new(&config, &echo.device), 0);
+	vmm_machine_attach(&machine, echo.device, pci);
+	if (pci)
+		ck_assert(vdriver_probe_pci(&driver, &machine.machine, VMM_MACHINE_SLOT));
+	else
+		ck_assert(vdriver_probe_mmio(&driver, &machine.machine));
+}
+
+static void teardown(void)
+{
+	struct vmm_virtio_device *device = echo.device;
+
+	vdriver_finish(&driver);
+	if (device) {
+		vmm_machine_detach(&machine);
+		vmm_virtio_device_free(device);
+	}
+	echo.device = NULL;
+	vmm_machine_finish(&machine);
+}
+
+static uint64_t ring_features(int i)
+{
+	return i & 2 ? F_PACKED | F_INDIRECT | F_EVENT_IDX : F_INDIRECT;
+}
+
+static void expect_echo(uint16_t queue, const char *text)
+{
+	uint32_t n = (uint32_t)strlen(text) + 1, len;
+	struct vring_buffer buffers[] = {
+		{ vdriver_alloc(&driver, n), n, false },
+		{ vdriver_alloc(&driver, n), n, true },
+	};
+
+	memcpy(machine.machine.ram + buffers[0].gpa, text, n);
+	ck_assert(vdriver_transfer(&driver, queue, buffers, 2, &len));
+	ck_assert_uint_eq(len, n);
+	ck_assert_str_eq((const char *)machine.machine.ram + buffers[1].gpa, text);
+}
+
+static void start(int i)
+{
+	make(i & 1, i & 4);
+	ck_assert(vdriver_start(&driver, ring_features(i) | F_RING_RESET, N_QUEUES, 0));
+}
+
+START_TEST(device_works)
+{
+	start(_i);
+	ck_assert_int_eq(echo.n_activate, 1);
+	ck_assert_uint_eq(echo.features_at_activate, driver.features);
+	for (int round = 0; round < 300; round++) {
+		driver.next_gpa = 0x80000;
+		for (uint16_t q = 0; q < N_QUEUES; q++)
+			expect_echo(q, "hello, device");
+	}
+	for (uint16_t q = 0; driver.pci && q < N_QUEUES; q++)
+		ck_assert_uint_gt(vdriver_queue_interrupts(&driver, q), 0);
+	if (!driver.pci) {
+		ck_assert_uint_gt(vdriver_queue_interrupts(&driver, 0), 0);
+		ck_assert_uint_eq(vdriver_isr(&driver), 1);
+		ck_assert_uint_eq(vdriver_isr(&driver), 0);
+	}
+	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 0);
+	ck_assert_uint_eq(machine.n_doorbells, N_QUEUES);
+}
+END_TEST
+
+START_TEST(device_works_without_doorbells)
+{
+	make(_i & 1, false);
+	machine.no_doorbells = true;
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	for (uint16_t q = 0; q < N_QUEUES; q++)
+		expect_echo(q, "hello, device");
+	ck_assert_uint_eq(machine.n_doorbells, 0);
+}
+END_TEST
+
+START_TEST(work_offered_before_driver_ok_is_served)
+{
+	struct vring_buffer buffer = { 0x80000, 4, false };
+	uint32_t id, len;
+
+	make(_i & 1, false);
+	ck_assert(vdriver_negotiate(&driver, ring_features(_i)));
+	vdriver_make_ring(&driver, 0, 16);
+	vdriver_program_queue(&driver, 0);
+	vring_add(driver.rings[0], &buffer, 1);
+	vdriver_kick(&driver, 0);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert_int_eq(echo.n_processed, 0);
+	vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+	ck_assert(vdriver_wait_used(&driver, 0, &id, &len));
+}
+END_TEST
+
+START_TEST(features_are_checked)
+{
+	uint64_t offered;
+
+	make(_i & 1, false);
+	offered = vdriver_offered(&driver);
+	ck_assert_uint_eq(offered, VMM_VIRTIO_RING_FEATURES | F_RING_RESET | F_VERSION_1 | 0x5);
+
+	/* One that was not offered; no VERSION_1. */
+	for (int bad = 0; bad < 2; bad++) {
+		ck_assert(vdriver_reset(&driver));
+		vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER);
+		vdriver_set_features(&driver, bad ? F_VERSION_1 | 2 : 1);
+		vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+		ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE | DRIVER);
+		ck_assert_uint_eq(vmm_virtio_features(echo.device), 0);
+		/* The driver may try again. */
+		vdriver_set_features(&driver, F_VERSION_1 | 4);
+		vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+		ck_assert(vdriver_status(&driver) & FEATURES_OK);
+		/* And may not change its mind. */
+		vdriver_set_features(&driver, F_VERSION_1);
+		ck_assert_uint_eq(vmm_virtio_features(echo.device), F_VERSION_1 | 4);
+	}
+}
+END_TEST
+
+START_TEST(driver_ok_without_features_ok_needs_reset)
+{
+	make(_i & 1, false);
+	ck_assert(vdriver_reset(&driver));
+	vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER | DRIVER_OK);
+	ck_assert(vdriver_status(&driver) & NEEDS_RESET);
+	ck_assert_int_eq(echo.n_activate, 0);
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+}
+END_TEST
+
+START_TEST(status_bits_cannot_be_cleared)
+{
+	start(_i);
+	vdriver_set_status(&driver, ACKNOWLEDGE);
+	ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+	vdriver_set_status(&driver, ACKNOWLEDGE | NEEDS_RESET);
+	ck_assert(!(vdriver_status(&driver) & NEEDS_RESET));
+	vdriver_set_status(&driver, FAILED);
+	ck_assert(vdriver_status(&driver) & FAILED);
+	ck_assert_int_eq(echo.n_activate, 1);
+}
+END_TEST
+
+START_TEST(reset_brings_everything_back)
+{
+	for (int round = 0; round < 3; round++) {
+		if (round == 0)
+			start(_i);
+		else
+			ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 16));
+		expect_echo(0, "once more");
+		ck_assert(vdriver_reset(&driver));
+		ck_assert_int_eq(echo.n_reset, round + 1);
+		ck_assert_uint_eq(vmm_virtio_features(echo.device), 0);
+		for (uint16_t q = 0; q < N_QUEUES; q++) {
+			vdriver_select(&driver, q);
+			ck_assert_uint_eq(vdriver_queue_enabled(&driver), 0);
+			ck_assert_uint_eq(vdriver_queue_max(&driver), queue_sizes[q]);
+			ck_assert_ptr_null(vmm_virtio_queue(echo.device, q));
+		}
+		/* Nobody works on the old ring any more. */
+		echo.n_processed = 0;
+		vring_add(driver.rings[0], &(struct vring_buffer){ 0x80000, 4, false }, 1);
+		vdriver_kick(&driver, 0);
+		machine.machine.ops->run(&machine.machine);
+		ck_assert_int_eq(echo.n_processed, 0);
+	}
+}
+END_TEST
+
+START_TEST(reset_waits_for_requests_in_flight)
+{
+	struct vring_buffer buffer = { 0x80000, 4, true };
+	uint32_t id, len;
+
+	make(true, _i & 4);
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	echo.hold = true;
+	vdriver_send(&driver, 1, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert(echo.is_held);
+	vdriver_set_status(&driver, 0);
+	ck_assert_uint_ne(vdriver_status(&driver), 0);
+	/* All that a driver may try meanwhile vanishes. */
+	vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER);
+	vdriver_set_features(&driver, F_VERSION_1);
+	vdriver_select(&driver, 0);
+	vdriver_enable_queue(&driver, 1);
+	vdriver_set_queue_vector(&driver, 1);
+	vdriver_set_status(&driver, 0);
+	ck_assert_uint_ne(vdriver_status(&driver), 0);
+	end_held();
+	ck_assert_uint_eq(vdriver_status(&driver), 0);
+	ck_assert(!vring_get_used(driver.rings[1], &id, &len));
+	ck_assert_int_eq(echo.n_reset, 1);
+	echo.hold = false;
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	expect_echo(1, "after");
+}
+END_TEST
+
+static void *end_held_later(void *arg)
+{
+	poll(NULL, 0, 50);
+	end_held();
+	return NULL;
+}
+
+START_TEST(mmio_reset_lasts_until_it_is_over)
+{
+	struct vring_buffer buffer = { 0x80000, 4, true };
+	pthread_t thread;
+
+	make(false, _i & 4);
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	echo.hold = true;
+	vdriver_send(&driver, 1, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert(echo.is_held);
+	ck_assert_int_eq(pthread_create(&thread, NULL, end_held_later, NULL), 0);
+	vdriver_set_status(&driver, 0);
+	ck_assert(!echo.is_held);
+	ck_assert_uint_eq(vdriver_status(&driver), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
+START_TEST(host_can_reset)
+{
+	start(_i);
+	expect_echo(0, "x");
+	ck_assert_int_eq(vmm_virtio_reset(echo.device), 0);
+	vmm_virtio_wait_reset(echo.device);
+	ck_assert_uint_eq(vdriver_status(&driver), 0);
+	ck_assert(!vmm_virtio_is_active(echo.device));
+}
+END_TEST
+
+START_TEST(queue_can_be_reset_alone)
+{
+	start(_i);
+	for (int round = 0; round < 3; round++) {
+		expect_echo(1, "before");
+		expect_echo(2, "before");
+		vdriver_select(&driver, 1);
+		vdriver_reset_queue(&driver);
+		ck_assert_uint_eq(vdriver_queue_resetting(&driver), 0);
+		ck_assert_uint_eq(vdriver_queue_enabled(&driver), 0);
+		ck_assert_int_eq(echo.n_queue_reset, round + 1);
+		expect_echo(2, "the other one");
+		driver.next_gpa = 0x40000;
+		vdriver_make_ring(&driver, 1, 4);
+		vdriver_program_queue(&driver, 1);
+		ck_assert_uint_eq(vdriver_queue_enabled(&driver), 1);
+		ck_assert_int_eq(echo.n_queue_enable, round + 1);
+		expect_echo(1, "after");
+	}
+	ck_assert_int_eq(echo.n_activate, 1);
+	ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+}
+END_TEST
+
+START_TEST(queue_reset_waits_for_requests_in_flight)
+{
+	struct vring_buffer buffer = { 0x80000, 4, true };
+	uint32_t id, len;
+
+	start(_i);
+	echo.hold = true;
+	vdriver_send(&driver, 1, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert(echo.is_held);
+	vdriver_select(&driver, 1);
+	vdriver_reset_queue(&driver);
+	ck_assert_uint_eq(vdriver_queue_resetting(&driver), 1);
+	vdriver_enable_queue(&driver, 1);
+	ck_assert_uint_eq(vdriver_queue_resetting(&driver), 1);
+	end_held();
+	ck_assert_uint_eq(vdriver_queue_resetting(&driver), 0);
+	ck_assert_uint_eq(vdriver_queue_enabled(&driver), 0);
+	ck_assert(!vring_get_used(driver.rings[1], &id, &len));
+}
+END_TEST
+
+START_TEST(queue_reset_needs_the_feature)
+{
+	make(_i & 1, false);
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	vdriver_select(&driver, 1);
+	vdriver_reset_queue(&driver);
+	ck_assert_uint_eq(vdriver_queue_enabled(&driver), 1);
+	ck_assert_int_eq(echo.n_queue_reset, 0);
+	expect_echo(1, "still here");
+}
+END_TEST
+
+START_TEST(queue_registers_are_frozen)
+{
+	start(_i);
+	vdriver_select(&driver, 1);
+	vdriver_set_queue_size(&driver, 2);
+	vdriver_set_queue_addresses(&driver, UINT64_MAX, UINT64_MAX, UINT64_MAX);
+	vdriver_enable_queue(&driver, 1);
+	expect_echo(1, "frozen");
+	vdriver_enable_queue(&driver, 0);
+	ck_assert_uint_eq(vdriver_queue_enabled(&driver), 1);
+	expect_echo(1, "frozen");
+}
+END_TEST
+
+START_TEST(queue_that_was_not_set_up_stays_away)
+{
+	make(_i & 1, false);
+	ck_assert(vdriver_start(&driver, ring_features(_i), 2, 0));
+	vdriver_select(&driver, 2);
+	vdriver_make_ring(&driver, 2, 4);
+	vdriver_program_queue(&driver, 2);
+	ck_assert_uint_eq(vdriver_queue_enabled(&driver), 0);
+	vdriver_kick(&driver, 2);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert_int_eq(echo.n_processed, 0);
+}
+END_TEST
+
+START_TEST(queue_select_out_of_range)
+{
+	static const uint16_t wrong[] = { N_QUEUES, 0x100, 0xffff };
+
+	start(_i);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		vdriver_select(&driver, wrong[i]);
+		ck_assert_uint_eq(vdriver_queue_max(&driver), 0);
+		ck_assert_uint_eq(vdriver_queue_enabled(&driver), 0);
+		vdriver_set_queue_size(&driver, 4);
+		vdriver_set_queue_addresses(&driver, 0, 0, 0);
+		vdriver_enable_queue(&driver, 1);
+		vdriver_reset_queue(&driver);
+		ck_assert_uint_eq(vdriver_queue_enabled(&driver), 0);
+		if (driver.pci)
+			ck_assert_uint_eq(vdriver_set_queue_vector(&driver, 0), VDRIVER_NO_VECTOR);
+		else
+			vdriver_kick(&driver, wrong[i]);
+	}
+	expect_echo(0, "fine");
+}
+END_TEST
+
+static void expect_needs_reset(void)
+{
+	ck_assert(vdriver_status(&driver) & NEEDS_RESET);
+	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 1);
+	if (!driver.pci)
+		ck_assert(vdriver_isr(&driver) & 2);
+}
+
+START_TEST(bad_ring_address_needs_reset)
+{
+	make(_i & 1, false);
+	ck_assert(vdriver_negotiate(&driver, ring_features(_i)));
+	if (driver.pci) {
+		vdriver_msix_enable(&driver, true);
+		vdriver_msix_entry(&driver, 0, VDRIVER_CONFIG_MESSAGE, false);
+		vdriver_set_config_vector(&driver, 0);
+	}
+	vdriver_select(&driver, 0);
+	vdriver_set_queue_addresses(&driver, RAM_BYTES, 0x2000, 0x3000);
+	vdriver_enable_queue(&driver, 1);
+	vdriver_set_status(&driver, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+	expect_needs_reset();
+	ck_assert_int_eq(echo.n_activate, 0);
+	ck_assert_ptr_null(vmm_virtio_queue(echo.device, 0));
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	expect_echo(0, "again");
+}
+END_TEST
+
+START_TEST(failed_activation_needs_reset)
+{
+	make(_i & 1, false);
+	echo.fail_activate = -EIO;
+	ck_assert(!vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	expect_needs_reset();
+	for (unsigned int q = 0; q < N_QUEUES; q++)
+		ck_assert_ptr_null(vmm_virtio_queue(echo.device, q));
+	echo.fail_activate = 0;
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	expect_echo(0, "again");
+}
+END_TEST
+
+START_TEST(broken_ring_stops_that_queue_only)
+{
+	struct vring_buffer buffer = { RAM_BYTES, 4, false };
+
+	start(_i);
+	vdriver_send(&driver, 1, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	expect_needs_reset();
+	expect_echo(0, "others go on");
+	vdriver_config_interrupts(&driver);
+	/* More of the same tells nobody anything. */
+	for (int i = 0; i < 100; i++) {
+		vdriver_kick(&driver, 1);
+		machine.machine.ops->run(&machine.machine);
+	}
+	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 0);
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	ck_assert(!(vdriver_status(&driver) & NEEDS_RESET));
+	expect_echo(1, "again");
+}
+END_TEST
+
+START_TEST(failing_device_needs_reset)
+{
+	start(_i);
+	echo.fail_process = -EIO;
+	vdriver_kick(&driver, 0);
+	ck_assert_int_eq(vmm_virtio_process(echo.device, 0), -EIO);
+	expect_needs_reset();
+}
+END_TEST
+
+START_TEST(device_that_stops_early_is_called_again)
+{
+	struct vring_buffer buffer = { 0x80000, 4, false };
+	struct pollfd pollfd;
+
+	start(_i);
+	/* What the start of the device signalled. */
+	machine.machine.ops->run(&machine.machine);
+	pollfd = (struct pollfd){ vmm_virtio_kick_fd(echo.device, 0), POLLIN, 0 };
+	echo.budget = 2;
+	for (int i = 0; i < 5; i++)
+		vring_add(driver.rings[0], &buffer, 1);
+	ck_assert_int_eq(vmm_virtio_process(echo.device, 0), 0);
+	ck_assert_int_eq(echo.n_processed, 2);
+	ck_assert_int_eq(poll(&pollfd, 1, 0), 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert_int_eq(echo.n_processed, 5);
+	ck_assert_int_eq(poll(&pollfd, 1, 0), 0);
+}
+END_TEST
+
+START_TEST(config_space)
+{
+	struct machine *m = &machine.machine;
+	uint32_t generation;
+
+	make(_i & 1, false);
+	ck_assert_uint_eq(machine_read8(m, driver.device + 1), 0x11);
+	ck_assert_uint_eq(machine_read16(m, driver.device + 2), 0x1312);
+	ck_assert_uint_eq(machine_read32(m, driver.device + 4), 0x17161514);
+	ck_assert_uint_eq(machine_read64(m, driver.device), UINT64_C(0x1716151413121110));
+	/* Beyond, across the end, misaligned. */
+	ck_assert_uint_eq(machine_read8(m, driver.device + 10), 0xff);
+	ck_assert_uint_eq(machine_read32(m, driver.device + 8), UINT32_MAX);
+	ck_assert_uint_eq(machine_read64(m, driver.device + 8), UINT64_MAX);
+	ck_assert_uint_eq(machine_read16(m, driver.device + 1), 0xffff);
+	ck_assert_uint_eq(machine_read16(m, driver.device + 0x800), 0xffff);
+	machine_write32(m, driver.device + 8, 0);
+	machine_write8(m, driver.device + 10, 0);
+	machine_write16(m, driver.device + 2, 0xabcd);
+	ck_assert_uint_eq(machine_read16(m, driver.device + 2), 0xabcd);
+	ck_assert_uint_eq(machine_read16(m, driver.device + 8), 0x1918);
+
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	generation = vdriver_generation(&driver);
+	vmm_virtio_config_begin(echo.device);
+	echo.config[0] = 0x77;
+	vmm_virtio_config_end(echo.device, true);
+	ck_assert_uint_ne(vdriver_generation(&driver), generation);
+	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 1);
+	generation = vdriver_generation(&driver);
+	vmm_virtio_config_begin(echo.device);
+	vmm_virtio_config_end(echo.device, false);
+	ck_assert_uint_eq(vdriver_generation(&driver), generation);
+	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 0);
+}
+END_TEST
+
+START_TEST(no_config_interrupt_before_driver_ok)
+{
+	make(_i & 1, false);
+	ck_assert(vdriver_negotiate(&driver, 0));
+	if (driver.pci) {
+		vdriver_msix_enable(&driver, true);
+		vdriver_msix_entry(&driver, 0, VDRIVER_CONFIG_MESSAGE, false);
+		vdriver_set_config_vector(&driver, 0);
+	}
+	vmm_virtio_config_begin(echo.device);
+	vmm_virtio_config_end(echo.device, true);
+	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 0);
+	ck_assert_uint_eq(vdriver_isr(&driver), 0);
+}
+END_TEST
+
+static int n_paused;
+
+static void count_paused(void *userdata)
+{
+	n_paused++;
+}
+
+START_TEST(pause_and_resume)
+{
+	struct vring_buffer buffer = { 0x80000, 4, false };
+	uint32_t id, len;
+
+	n_paused = 0;
+	start(_i);
+	expect_echo(0, "before");
+	ck_assert_int_eq(vmm_virtio_pause(echo.device, count_paused, NULL), 0);
+	ck_assert(vmm_virtio_is_paused(echo.device));
+	ck_assert_int_eq(n_paused, 0);
+	ck_assert_int_eq(vmm_virtio_pause(echo.device, NULL, NULL), -EALREADY);
+	echo.n_processed = 0;
+	vdriver_send(&driver, 0, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert_int_eq(echo.n_processed, 0);
+	vmm_virtio_resume(echo.device);
+	ck_assert(vdriver_wait_used(&driver, 0, &id, &len));
+	ck_assert_int_eq(echo.n_pause, 1);
+	ck_assert_int_eq(echo.n_resume, 1);
+	vmm_virtio_resume(echo.device);
+	ck_assert_int_eq(echo.n_resume, 1);
+}
+END_TEST
+
+START_TEST(pause_waits_for_requests_in_flight)
+{
+	struct vring_buffer buffer = { 0x80000, 4, false };
+	uint32_t id, len;
+
+	n_paused = 0;
+	start(_i);
+	echo.hold = true;
+	vdriver_send(&driver, 0, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert_int_eq(vmm_virtio_pause(echo.device, count_paused, NULL), 1);
+	ck_assert(!vmm_virtio_is_paused(echo.device));
+	end_held();
+	ck_assert(vmm_virtio_is_paused(echo.device));
+	ck_assert_int_eq(n_paused, 1);
+	/* What was in flight did reach the driver. */
+	ck_assert(vring_get_used(driver.rings[0], &id, &len));
+	echo.hold = false;
+	vmm_virtio_resume(echo.device);
+	expect_echo(0, "after");
+}
+END_TEST
+
+START_TEST(reset_ends_a_pause_that_waits)
+{
+	struct vring_buffer buffer = { 0x80000, 4, false };
+
+	n_paused = 0;
+	make(true, false);
+	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
+	echo.hold = true;
+	vdriver_send(&driver, 0, &buffer, 1);
+	machine.machine.ops->run(&machine.machine);
+	ck_assert_int_eq(vmm_virtio_pause(echo.device, count_paused, NULL), 1);
+	vdriver_set_status(&driver, 0);
+	end_held();
+	ck_assert(vmm_virtio_is_paused(echo.device));
+	ck_assert_int_eq(n_paused, 1);
+	ck_assert_uint_eq(vdriver_status(&driver), 0);
+}
+END_TEST
+
+START_TEST(mmio_odd_accesses)
+{
+	static const unsigned int reserved[] = { 0x018, 0x040, 0x048, 0x054, 0x0f0 };
+	struct machine *m = &machine.machine;
+
+	make(false, false);
+	ck_assert_uint_eq(machine_read8(m, MACHINE_MMIO_GPA), 0xff);
+	ck_assert_uint_eq(machine_read16(m, MACHINE_MMIO_GPA), 0xffff);
+	ck_assert_uint_eq(machine_read64(m, MACHINE_MMIO_GPA), UINT64_MAX);
+	ck_assert_uint_eq(machine_read32(m, MACHINE_MMIO_GPA + 2), UINT32_MAX);
+	ck_assert_uint_eq(machine_read32(m, MACHINE_MMIO_GPA), 0x74726976);
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
+		machine_write32(m, MACHINE_MMIO_GPA + reserved[i], UINT32_MAX);
+		ck_assert_uint_eq(machine_read32(m, MACHINE_MMIO_GPA + reserved[i]), 0);
+	}
+	ck_assert_uint_eq(machine_read32(m, MACHINE_MMIO_GPA + 0xb0), UINT32_MAX);
+	vdriver_set_status(&driver, ACKNOWLEDGE);
+	machine_write8(m, MACHINE_MMIO_GPA + 0x70, 0);
+	machine_write64(m, MACHINE_MMIO_GPA + 0x70, 0);
+	machine_write32(m, MACHINE_MMIO_GPA + 0x70, 0x100);
+	ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE);
+	/* Feature words that there are not. */
+	machine_write32(m, MACHINE_MMIO_GPA + 0x14, 2);
+	ck_assert_uint_eq(machine_read32(m, MACHINE_MMIO_GPA + 0x10), 0);
+	machine_write32(m, MACHINE_MMIO_GPA + 0x24, UINT32_MAX);
+	machine_write32(m, MACHINE_MMIO_GPA + 0x20, UINT32_MAX);
+	ck_assert(vdriver_start(&driver, 0, N_QUEUES, 0));
+}
+END_TEST
+
+START_TEST(pci_odd_accesses)
+{
+	struct machine *m = &machine.machine;
+
+	make(true, false);
+	ck_assert_uint_eq(machine_read8(m, driver.common), 0xff);
+	ck_assert_uint_eq(machine_read16(m, driver.common + 0x14), 0xffff);
+	ck_assert_uint_eq(machine_read32(m, driver.common + 0x12), UINT32_MAX);
+	ck_assert_uint_eq(machine_read16(m, driver.common + 0x12), N_QUEUES);
+	ck_assert_uint_eq(machine_read32(m, driver.common + 0x40), 0);
+	ck_assert_uint_eq(machine_read32(m, driver.notify), 0);
+	ck_assert_uint_eq(machine_read32(m, driver.isr + 4), 0);
+	vdriver_set_status(&driver, ACKNOWLEDGE);
+	machine_write16(m, driver.common + 0x14, 0);
+	machine_write32(m, driver.common + 0x14, 0);
+	ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE);
+	/* 64-bit fields in one piece, too. */
+	vdriver_select(&driver, 0);
+	machine_write64(m, driver.common + 0x20, UINT64_C(0x123456789abcdef0));
+	ck_assert_uint_eq(machine_read64(m, driver.common + 0x20), UINT64_C(0x123456789abcdef0));
+	ck_assert_uint_eq(machine_read32(m, driver.common + 0x24), 0x12345678);
+}
+END_TEST
+
+START_TEST(pci_vectors)
+{
+	make(true, false);
+	ck_assert_uint_eq(driver.n_vectors, N_QUEUES + 1);
+	vdriver_select(&driver, 0);
+	ck_assert_uint_eq(vdriver_set_queue_vector(&driver, 3), 3);
+	ck_assert_uint_eq(vdriver_set_queue_vector(&driver, 4), VDRIVER_NO_VECTOR);
+	ck_assert_uint_eq(vdriver_set_queue_vector(&driver, 0xfffe), VDRIVER_NO_VECTOR);
+	ck_assert_uint_eq(vdriver_set_config_vector(&driver, 0), 0);
+	ck_assert_uint_eq(vdriver_set_config_vector(&driver, 4), VDRIVER_NO_VECTOR);
+	/* A device whose queues share one vector. */
+	ck_assert(vdriver_start(&driver, 0, N_QUEUES, 0));
+	for (uint16_t q = 0; q < N_QUEUES; q++) {
+		vdriver_select(&driver, q);
+		ck_assert_uint_eq(vdriver_set_queue_vector(&driver, 1), 1);
+	}
+	vdriver_msix_entry(&driver, 1, 99, false);
+	for (uint16_t q = 0; q < N_QUEUES; q++)
+		expect_echo(q, "shared");
+	ck_assert_uint_eq(machine.machine.ops->interrupts(&machine.machine, 99), N_QUEUES);
+	/* Without a vector the driver may look at the interrupt status. */
+	vdriver_isr(&driver);
+	vdriver_select(&driver, 0);
+	vdriver_set_queue_vector(&driver, VDRIVER_NO_VECTOR);
+	expect_echo(0, "polled");
+	ck_assert_uint_eq(machine.machine.ops->interrupts(&machine.machine, 99), 0);
+	ck_assert_uint_eq(vdriver_isr(&driver), 1);
+	ck_assert_uint_eq(vdriver_isr(&driver), 0);
+}
+END_TEST
+
+START_TEST(pci_masked_vector_stays_pending)
+{
+	struct machine *m = &machine.machine;
+
+	make(true, false);
+	ck_assert(vdriver_start(&driver, 0, N_QUEUES, 0));
+	vdriver_msix_entry(&driver, 2, VDRIVER_QUEUE_MESSAGE(1), true);
+	ck_assert_uint_eq(machine_read32(m, driver.msix_pba), 0);
+	expect_echo(1, "masked");
+	ck_assert_uint_eq(vdriver_queue_interrupts(&driver, 1), 0);
+	ck_assert_uint_eq(machine_read32(m, driver.msix_pba), 1u << 2);
+	ck_assert_uint_eq(machine_read64(m, driver.msix_pba), 1u << 2);
+	machine_write32(m, driver.msix_pba, 0);
+	machine_write32(m, driver.msix_table + 2 * 16 + 12, 0);
+	ck_assert_uint_eq(vdriver_queue_interrupts(&driver, 1), 1);
+	ck_assert_uint_eq(machine_read32(m, driver.msix_pba), 0);
+	/* The whole function. */
+	machine_write16(m, driver.config + driver.msix_cap + 2, 0xc000);
+	expect_echo(1, "masked");
+	ck_assert_uint_eq(vdriver_queue_interrupts(&driver, 1), 0);
+	machine_write16(m, driver.config + driver.msix_cap + 2, 0x8000);
+	ck_assert_uint_eq(vdriver_queue_interrupts(&driver, 1), 1);
+}
+END_TEST
+
+START_TEST(pci_bar_moves_with_its_doorbells)
+{
+	struct machine *m = &machine.machine;
+	uint64_t old = 0, command = 0;
+
+	make(true, false);
+	ck_assert(vdriver_start(&driver, 0, N_QUEUES, 0));
+	ck_assert_uint_eq(machine.n_doorbells, N_QUEUES);
+	old = driver.common;
+	command = driver.config + 4;
+	machine_write16(m, command, 0);
+	ck_assert_uint_eq(machine.n_doorbells, 0);
+	ck_assert_uint_eq(machine_read8(m, driver.common + 0x14), 0xff);
+	machine_write32(m, driver.config + 0x10, 0xc8000000);
+	machine_write16(m, command, 6);
+	ck_assert_uint_eq(machine.n_doorbells, N_QUEUES);
+	driver.common += 0xc8000000 - old;
+	driver.notify += 0xc8000000 - old;
+	expect_echo(0, "moved");
+}
+END_TEST
+
+START_TEST(pci_window_into_the_bar)
+{
+	struct machine *m = &machine.machine;
+	uint64_t cap;
+
+	make(true, false);
+	ck_assert_uint_ne(driver.window_cap, 0);
+	cap = driver.config + driver.window_cap;
+	machine_write8(m, cap + 4, 0);
+	machine_write32(m, cap + 8, 0x14);
+	machine_write32(m, cap + 12, 1);
+	machine_write8(m, cap + 16, ACKNOWLEDGE);
+	ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE);
+	ck_assert_uint_eq(machine_read8(m, cap + 16), ACKNOWLEDGE);
+	/* Accesses that lead nowhere: other BAR, length, alignment, beyond the end. */
+	for (int i = 0; i < 5; i++) {
+		machine_write8(m, cap + 4, i == 0 ? 1 : 0);
+		machine_write32(m, cap + 8, i == 2 ? 0x15 : i == 3 ? 0x4000 : 0x14);
+		machine_write32(m, cap + 12, i == 1 ? 3 : i == 2 ? 2 : i == 4 ? UINT32_MAX : 1);
+		machine_write32(m, cap + 16, 0);
+		machine_read32(m, cap + 16);
+		ck_assert_uint_eq(vdriver_status(&driver), ACKNOWLEDGE);
+	}
+	machine_write32(m, cap + 8, UINT32_MAX);
+	machine_write32(m, cap + 12, 4);
+	machine_read32(m, cap + 16);
+}
+END_TEST
+
+START_TEST(one_transport_only)
+{
+	struct vmm_virtio_mmio_config config = { .bus = NULL, .gpa = 0xd8000000, .irq_fd = 0 };
+	struct vmm_virtio_mmio *mmio = NULL;
+
+	make(_i & 1, false);
+	config.bus = machine.mmio;
+	ck_assert_int_eq(vmm_virtio_mmio_new(echo.device, &config, &mmio), -EBUSY);
+	ck_assert_ptr_null(mmio);
+	ck_assert(vdriver_start(&driver, 0, N_QUEUES, 0));
+}
+END_TEST
+
+START_TEST(bad_device_configuration)
+{
+	static const uint16_t good_size[] = { 4 }, bad_size[] = { 3 };
+	const struct vmm_virtio_device_config good = {
+		.device_type = 1,
+		.n_queues = 1,
+		.queue_sizes = good_size,
+		.ops = &echo_ops,
+		.mem = (struct vmm_mem *)&echo,
+	};
+	struct vmm_virtio_device_config bad[5];
+	struct vmm_virtio_device *device = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		bad[i] = good;
+	bad[0].n_queues = 0;
+	bad[1].n_queues = VMM_VIRTIO_MAX_QUEUES + 1;
+	bad[2].queue_sizes = bad_size;
+	bad[3].config_size_bytes = 4;
+	bad[4].mem = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_int_eq(vmm_virtio_device_new(&bad[i], &device), -EINVAL);
+	ck_assert_ptr_null(device);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("virtio");
+	TCase *t = unit_case(suite, "driver");
+
+	tcase_add_checked_fixture(t, NULL, teardown);
+	tcase_add_loop_test(t, device_works, 0, 8);
+	tcase_add_loop_test(t, device_works_without_doorbells, 0, 4);
+	tcase_add_loop_test(t, work_offered_before_driver_ok_is_served, 0, 4);
+	tcase_add_loop_test(t, features_are_checked, 0, 2);
+	tcase_add_loop_test(t, driver_ok_without_features_ok_needs_reset, 0, 2);
+	tcase_add_loop_test(t, status_bits_cannot_be_cleared, 0, 2);
+	tcase_add_loop_test(t, reset_brings_everything_back, 0, 8);
+	tcase_add_loop_test(t, reset_waits_for_requests_in_flight, 0, 8);
+	tcase_add_loop_test(t, mmio_reset_lasts_until_it_is_over, 0, 8);
+	tcase_add_loop_test(t, host_can_reset, 0, 4);
+	tcase_add_loop_test(t, queue_can_be_reset_alone, 0, 8);
+	tcase_add_loop_test(t, queue_reset_waits_for_requests_in_flight, 0, 4);
+	tcase_add_loop_test(t, queue_reset_needs_the_feature, 0, 4);
+	tcase_add_loop_test(t, queue_registers_are_frozen, 0, 4);
+	tcase_add_loop_test(t, queue_that_was_not_set_up_stays_away, 0, 4);
+	tcase_add_loop_test(t, queue_select_out_of_range, 0, 2);
+	tcase_add_loop_test(t, bad_ring_address_needs_reset, 0, 4);
+	tcase_add_loop_test(t, failed_activation_needs_reset, 0, 2);
+	tcase_add_loop_test(t, broken_ring_stops_that_queue_only, 0, 4);
+	tcase_add_loop_test(t, failing_device_needs_reset, 0, 2);
+	tcase_add_loop_test(t, device_that_stops_early_is_called_again, 0, 4);
+	tcase_add_loop_test(t, config_space, 0, 2);
+	tcase_add_loop_test(t, no_config_interrupt_before_driver_ok, 0, 2);
+	tcase_add_loop_test(t, pause_and_resume, 0, 8);
+	tcase_add_loop_test(t, pause_waits_for_requests_in_flight, 0, 8);
+	tcase_add_loop_test(t, reset_ends_a_pause_that_waits, 0, 4);
+	tcase_add_loop_test(t, one_transport_only, 0, 2);
+
+	t = unit_case(suite, "registers");
+	tcase_add_checked_fixture(t, NULL, teardown);
+	tcase_add_test(t, mmio_odd_accesses);
+	tcase_add_test(t, pci_odd_accesses);
+	tcase_add_test(t, pci_vectors);
+	tcase_add_test(t, pci_masked_vector_stays_pending);
+	tcase_add_test(t, pci_bar_moves_with_its_doorbells);
+	tcase_add_test(t, pci_window_into_the_bar);
+
+	t = unit_case(suite, "arguments");
+	tcase_add_test(t, bad_device_configuration);
+	return unit_run(suite);
+}
