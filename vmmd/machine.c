@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* machine: what one VM is and how it is doing; see machine.h. The files of a running one are in
+ * machine-run.c. */
+#include "machine.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/util.h"
+#include "control.h"
+#include "job.h"
+#include "log.h"
+#include "spawn.h"
+
+static uint64_t now_usec(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int machine_new(struct manager *manager, const char *name, struct machine **ret)
+{
+	struct machine *machine = malloc(sizeof(*machine));
+
+	assert(config_name_valid(name));
+	if (!machine)
+		return -ENOMEM;
+	*machine = (struct machine){ .manager = manager, .result = "success" };
+	snprintf(machine->name, sizeof(machine->name), "%s", name);
+	snprintf(machine->unit, sizeof(machine->unit), "vmm@%s.service", name);
+	*ret = machine;
+	return 0;
+}
+
+struct machine *machine_free(struct machine *machine)
+{
+	if (!machine)
+		return NULL;
+	assert(!machine->job);
+	control_free(machine->control);
+	vm_config_free(machine->config);
+	free(machine->config_path);
+	free(machine->config_error);
+	free(machine);
+	return NULL;
+}
+
+void machine_changed(struct machine *machine, unsigned changes)
+{
+	machine->changes |= changes;
+	manager_schedule_flush(machine->manager);
+}
+
+int machine_load(struct machine *machine)
+{
+	struct config_messages messages = {};
+	struct vm_config *config = NULL;
+	const struct config_message *error;
+	char *path = NULL, *text = NULL;
+	int r;
+
+	r = config_find(machine->manager->root, machine->name, &path);
+	if (r == 0)
+		r = config_load(machine->manager->root, machine->name, &messages, &config);
+	if (r < 0 && r != -ENOENT) {
+		error = config_messages_first_error(&messages);
+		if (error)
+			config_message_format(error, &text);
+		else if (asprintf(&text, "%s: %s", path ? path : machine->name, strerror(-r)) < 0)
+			text = NULL;
+	}
+	config_messages_finish(&messages);
+	if (r == -ENOMEM || (r < 0 && r != -ENOENT && !text)) {
+		free(path);
+		return -ENOMEM;
+	}
+
+	vm_config_free(machine->config);
+	free(machine->config_path);
+	free(machine->config_error);
+	machine->config = config;
+	machine->config_path = path;
+	machine->config_error = text;
+	machine->defined = path != NULL;
+	machine->transient =
+		path && strncmp(path + strlen(machine->manager->root), "/run/", 5) == 0;
+	machine_changed(machine, MACHINE_CHANGED_CONFIG);
+	return 0;
+}
+
+bool machine_is_active(const struct machine *machine)
+{
+	return machine->unit_state == UNIT_STARTING || machine->unit_state == UNIT_ACTIVE ||
+	       machine->unit_state == UNIT_STOPPING;
+}
+
+bool machine_needs_restart(const struct machine *machine)
+{
+	if (!machine_is_active(machine) || !machine->handed.valid)
+		return false;
+	return !machine->config || machine->config->fingerprint != machine->handed.fingerprint;
+}
+
+uint32_t machine_n_cpus(const struct machine *machine)
+{
+	if (machine_is_active(machine) && machine->handed.valid)
+		return machine->handed.n_cpus;
+	return machine->config ? (uint32_t)machine->config->machine.cpus.value : 0;
+}
+
+uint64_t machine_memory_bytes(const struct machine *machine)
+{
+	if (machine_is_active(machine) && machine->handed.valid)
+		return machine->handed.memory_bytes;
+	return machine->config ? machine->config->machine.memory_bytes.value : 0;
+}
+
+const char *machine_state_name(enum machine_state state)
+{
+	static const char *const names[] = {
+		[MACHINE_INACTIVE] = "inactive",
+		[MACHINE_STARTING] = "starting",
+		[MACHINE_RUNNING] = "running",
+		[MACHINE_PAUSED] = "paused",
+		[MACHINE_STOPPING] = "stopping",
+		[MACHINE_FAILED] = "failed",
+	};
+
+	return names[state];
+}
+
+const char *machine_guest_state_name(const struct machine *machine)
+{
+	if (!machine_is_active(machine) || !machine->control)
+		return "unknown";
+	switch (machine->worker_state) {
+	case VMM_STATE_BUILDING:
+		return "booting";
+	case VMM_STATE_RUNNING:
+	case VMM_STATE_PAUSED:
+		return "running";
+	case VMM_STATE_STOPPING:
+		return "stopping";
+	case VMM_STATE_ENDED:
+		return machine->worker_end == VMM_END_REBOOT ? "rebooting" : "stopping";
+	default:
+		return "unknown";
+	}
+}
+
+static enum machine_state derive_state(const struct machine *machine)
+{
+	switch (machine->unit_state) {
+	case UNIT_INACTIVE:
+		return MACHINE_INACTIVE;
+	case UNIT_STARTING:
+		return MACHINE_STARTING;
+	case UNIT_STOPPING:
+		return MACHINE_STOPPING;
+	case UNIT_FAILED:
+		return MACHINE_FAILED;
+	case UNIT_ACTIVE:
+		if (machine->worker_state == VMM_STATE_PAUSED)
+			return MACHINE_PAUSED;
+		if (machine->worker_state == VMM_STATE_STOPPING)
+			return MACHINE_STOPPING;
+		return MACHINE_RUNNING;
+	}
+	return MACHINE_INACTIVE;
+}
+
+static void log_state(struct machine *machine, enum machine_state old)
+{
+	struct log_about about = { .name = machine->name, .pid = machine->leader };
+
+	if (machine->state == MACHINE_RUNNING && old == MACHINE_STARTING) {
+		about.id = LOG_ID_STARTED;
+		about.event = "started";
+		log_line(LOG_INFO, &about, "runs");
+	} else if (machine->state == MACHINE_INACTIVE) {
+		about.id = LOG_ID_STOPPED;
+		about.event = "stopped";
+		log_line(LOG_INFO, &about, "has stopped (%s)", machine->result);
+	} else if (machine->state == MACHINE_FAILED) {
+		about.id = LOG_ID_START_FAILED;
+		about.event = "failed";
+		log_line(LOG_ERR, &about, "has failed (%s)%s%s", machine->result,
+			machine->status_text[0] ? ": " : "", machine->status_text);
+	}
+}
+
+/* After anything that state is made from. */
+static void update_state(struct machine *machine)
+{
+	enum machine_state old = machine->state;
+
+	machine->state = derive_state(machine);
+	if (machine->state != old) {
+		machine->state_usec = now_usec(CLOCK_REALTIME);
+		machine->state_monotonic_usec = now_usec(CLOCK_MONOTONIC);
+		machine->manager->counts_changed = true;
+		machine_changed(machine, MACHINE_CHANGED_STATE | MACHINE_CHANGED_GUEST);
+		log_state(machine, old);
+	}
+	job_look(machine);
+}
+
+/* The worker has gone: what it had goes too. */
+static void worker_gone(struct machine *machine)
+{
+	machine->control = control_free(machine->control);
+	machine->worker_state = VMM_STATE_BUILDING;
+	machine->worker_end = VMM_END_NONE;
+	machine_changed(machine, MACHINE_CHANGED_GUEST);
+}
+
+void machine_set_unit(struct machine *machine, enum unit_state unit_state, pid_t leader)
+{
+	bool was_active = machine_is_active(machine);
+
+	if (leader != machine->leader) {
+		if (machine->leader > 0)
+			worker_gone(machine);
+		machine->leader = leader;
+		machine_changed(machine, MACHINE_CHANGED_LEADER);
+	}
+	if (unit_state == machine->unit_state) {
+		job_look(machine);
+		return;
+	}
+	machine->unit_state = unit_state;
+	if (was_active && !machine_is_active(machine)) {
+		worker_gone(machine);
+		machine->handed = (struct machine_handed){};
+		machine_remove_run_dir(machine);
+	}
+	update_state(machine);
+	if (was_active && !machine_is_active(machine))
+		manager_remove_transient(machine->manager, machine);
+}
+
+void machine_set_result(struct machine *machine, const char *result, int exit_status)
+{
+	if (strcmp(machine->result, result) == 0 && machine->exit_status == exit_status)
+		return;
+	machine->result = result;
+	machine->exit_status = exit_status;
+	machine_changed(machine, MACHINE_CHANGED_RESULT);
+}
+
+void machine_set_restarts(struct machine *machine, uint32_t n_restarts)
+{
+	if (machine->n_restarts == n_restarts)
+		return;
+	machine->n_restarts = n_restarts;
+	machine_changed(machine, MACHINE_CHANGED_LEADER);
+}
+
+void machine_set_status(struct machine *machine, const char *format, ...)
+{
+	char text[sizeof(machine->status_text)];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	/* What does not come from us may hold anything; the bus refuses all but UTF-8. */
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+			*c = '?';
+	if (strcmp(text, machine->status_text) == 0)
+		return;
+	memcpy(machine->status_text, text, sizeof(text));
+	machine_changed(machine, MACHINE_CHANGED_STATUS);
+}
+
+const char *machine_result_of_exit(int exit_status)
+{
+	switch (exit_status) {
+	case VMM_WORKER_EXIT_POWEROFF:
+	case VMM_WORKER_EXIT_REBOOT:
+		return "success";
+	case VMM_WORKER_EXIT_CRASH:
+		return "guest-panic";
+	case VMM_WORKER_EXIT_CONFIG:
+		return "configuration";
+	default:
+		return "exit-code";
+	}
+}
+
+void machine_control_status(struct machine *machine, const struct vmm_control_status *status)
+{
+	machine->worker_state = status->state;
+	machine->worker_end = status->end;
+	if (!machine->handed.valid) {
+		/* Its state file has gone; what it was made from is not known. */
+		machine->handed = (struct machine_handed){ .valid = true,
+			.n_cpus = status->n_cpus,
+			.memory_bytes = status->memory_bytes };
+	}
+	machine_set_status(machine, "%.*s", (int)sizeof(status->text) - 1, status->text);
+	machine_changed(machine, MACHINE_CHANGED_GUEST);
+	if (status->ready_usec > 0 && machine->manager->spawner->worker_ready)
+		machine->manager->spawner->worker_ready(machine);
+	update_state(machine);
+}
+
+void machine_control_event(struct machine *machine, const struct vmm_control_event *event)
+{
+	struct log_about about = { .name = machine->name, .pid = machine->leader };
+
+	machine->worker_state = event->state;
+	machine->worker_end = event->end;
+	switch (event->event) {
+	case VMM_EVENT_GUEST_PANICKED:
+		about.id = LOG_ID_PANICKED;
+		about.event = "panicked";
+		log_line(LOG_ERR, &about, "the guest has panicked");
+		break;
+	case VMM_EVENT_RESET:
+		about.id = LOG_ID_REBOOTED;
+		about.event = "reboot";
+		log_line(LOG_INFO, &about, "the guest reboots");
+		break;
+	case VMM_EVENT_BLOCK_ERROR:
+		about.id = LOG_ID_DRIVE_ERROR;
+		about.event = "drive-error";
+		log_line(LOG_WARNING, &about, "drive %.32s: %s", event->text,
+			strerror(event->value < 0 ? -event->value : event->value));
+		break;
+	default:
+		break;
+	}
+	machine_changed(machine, MACHINE_CHANGED_GUEST);
+	if (event->event == VMM_EVENT_READY && machine->manager->spawner->worker_ready)
+		machine->manager->spawner->worker_ready(machine);
+	update_state(machine);
+}
+
+void machine_control_lost(struct machine *machine)
+{
+	machine->control = control_free(machine->control);
+	machine_changed(machine, MACHINE_CHANGED_GUEST);
+}

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * methods: what the Manager and the Machine both offer. Each checks its arguments, then the
+ * caller, then does it. Runs a second time where polkit had to be asked.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include "base/util.h"
+#include "bus.h"
+#include "control.h"
+#include "error.h"
+#include "job.h"
+#include "spawn.h"
+
+int method_machine_name(struct bus *bus, sd_bus_message *message, char buffer[VMM_NAME_SIZE],
+	const char **ret_name, sd_bus_error *error)
+{
+	CLEANUP(free_p) char *label = NULL;
+	const char *path = sd_bus_message_get_path(message), *name;
+	int r;
+
+	if (strcmp(path, BUS_PATH) == 0) {
+		r = sd_bus_message_read(message, "s", &name);
+		if (r < 0)
+			return r;
+	} else {
+		r = sd_bus_path_decode(path, BUS_MACHINES, &label);
+		if (r < 0)
+			return r;
+		name = r > 0 ? label : "";
+	}
+	if (!config_name_valid(name)) {
+		char *text;
+
+		if (asprintf(&text, "there is no machine \"%.64s\"", name) < 0)
+			text = NULL;
+		return bus_error_set(error, -VMMD_E_NO_SUCH_MACHINE, text);
+	}
+	snprintf(buffer, VMM_NAME_SIZE, "%s", name);
+	*ret_name = buffer;
+	return 0;
+}
+
+int method_check_flags(uint64_t flags, uint64_t known, sd_bus_error *error)
+{
+	if (flags & ~known)
+		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Unknown flags: 0x%jx",
+			(uintmax_t)(flags & ~known));
+	return 0;
+}
+
+/* A request that is answered later. */
+static int keep_request(struct bus *bus, sd_bus_message *message, sd_bus_error *error)
+{
+	if (bus->n_requests >= BUS_MAX_REQUESTS)
+		return bus_error_set(
+			error, -VMMD_E_LIMITS_EXCEEDED, strdup("too many requests at a time"));
+	bus->n_requests++;
+	sd_bus_message_ref(message);
+	return 0;
+}
+
+static void drop_request(struct bus *bus, sd_bus_message *message)
+{
+	bus->n_requests--;
+	sd_bus_message_unref(message);
+}
+
+/* After a request for a job: it is kept where that went well. */
+static int job_requested(
+	struct bus *bus, sd_bus_message *message, int r, char *text, sd_bus_error *error)
+{
+	if (r >= 0)
+		return 1;
+	drop_request(bus, message);
+	return bus_error_set(error, r, text);
+}
+
+int method_start(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE], *text = NULL;
+	const char *name, *mode;
+	bool replace;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "st", &mode, &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	replace = mode[0] == 0 || strcmp(mode, "replace") == 0;
+	if (!replace && strcmp(mode, "fail") != 0)
+		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+			"Unknown mode \"%.32s\": replace or fail", mode);
+	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "start", method_start, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = keep_request(bus, message, error);
+	if (r < 0)
+		return r;
+	r = manager_start_machine(bus->manager, name, replace, message, &text);
+	return job_requested(bus, message, r, text, error);
+}
+
+static int read_how(const char *text, enum stop_how *ret)
+{
+	static const char *const names[] = {
+		[STOP_AUTO] = "auto",
+		[STOP_ACPI] = "acpi",
+		[STOP_CAD] = "cad",
+		[STOP_FORCE] = "force",
+	};
+
+	*ret = STOP_AUTO;
+	if (!text[0])
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*ret = (enum stop_how)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int method_stop(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE], *text = NULL;
+	const char *name, *how_name;
+	uint64_t timeout_usec, flags;
+	enum stop_how how;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "stt", &how_name, &timeout_usec, &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	if (read_how(how_name, &how) < 0)
+		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+			"Unknown way to stop \"%.32s\": auto, acpi, cad or force", how_name);
+	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "stop", method_stop, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = keep_request(bus, message, error);
+	if (r < 0)
+		return r;
+	r = manager_stop_machine(bus->manager, name, how, timeout_usec, message, &text);
+	return job_requested(bus, message, r, text, error);
+}
+
+int method_reboot(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE], *text = NULL;
+	const char *name, *how_name;
+	enum stop_how how;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "st", &how_name, &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	if (read_how(how_name, &how) < 0 || (how != STOP_AUTO && how != STOP_FORCE))
+		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+			"Unknown way to reboot \"%.32s\": auto or force", how_name);
+	r = polkit_check(
+		bus, message, ACTION_MANAGE_MACHINES, name, "reboot", method_reboot, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = keep_request(bus, message, error);
+	if (r < 0)
+		return r;
+	r = manager_reboot_machine(bus->manager, name, how == STOP_FORCE, message, &text);
+	return job_requested(bus, message, r, text, error);
+}
+
+/* ---- requests to the worker ---- */
+
+struct request {
+	struct bus *bus;         /* borrowed */
+	sd_bus_message *message; /* owned */
+	int master_fd;           /* owned: a console's, or -EBADF */
+	char path[64];           /* of its other side */
+};
+
+static void request_free(struct request *request)
+{
+	drop_request(request->bus, request->message);
+	vmm_base_close(request->master_fd);
+	free(request);
+}
+
+static int request_new(
+	struct bus *bus, sd_bus_message *message, struct request **ret, sd_bus_error *error)
+{
+	struct request *request;
+	int r;
+
+	r = keep_request(bus, message, error);
+	if (r < 0)
+		return r;
+	request = malloc(sizeof(*request));
+	if (!request) {
+		drop_request(bus, message);
+		return -ENOMEM;
+	}
+	*request = (struct request){ .bus = bus, .message = message, .master_fd = -EBADF };
+	*ret = request;
+	return 0;
+}
+
+static void answer_error(struct request *request, int code, const char *text)
+{
+	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+	bus_error_set(&error, code, text && text[0] ? strdup(text) : NULL);
+	sd_bus_reply_method_error(request->message, &error);
+}
+
+static void worker_done(void *userdata, int error, const struct vmm_control_message *reply)
+{
+	struct request *request = userdata;
+
+	if (error < 0)
+		answer_error(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
+			reply ? reply->text : NULL);
+	else
+		sd_bus_reply_method_return(request->message, NULL);
+	request_free(request);
+}
+
+static int running_machine(
+	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error)
+{
+	struct machine *machine;
+	char *text = NULL;
+	int r;
+
+	r = manager_get(bus->manager, name, &machine, &text);
+	if (r < 0)
+		return bus_error_set(error, r, text);
+	if (!machine_is_active(machine) || !machine->control) {
+		if (asprintf(&text, "%s is not running", name) < 0)
+			text = NULL;
+		return bus_error_set(error, -VMMD_E_MACHINE_NOT_RUNNING, text);
+	}
+	*ret = machine;
+	return 0;
+}
+
+static int simple_request(sd_bus_message *message, struct bus *bus, const char *verb, uint32_t type,
+	sd_bus_message_handler_t handler, sd_bus_error *error)
+{
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	struct request *request;
+	const char *name;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "t", &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, verb, handler, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = running_machine(bus, name, &machine, error);
+	if (r >= 0)
+		r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	r = control_request(machine->control, type, NULL, 0, -EBADF, worker_done, request);
+	if (r < 0) {
+		request_free(request);
+		return bus_error_set(error, r, NULL);
+	}
+	return 1;
+}
+
+int method_pause(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	return simple_request(message, userdata, "pause", VMM_CONTROL_PAUSE, method_pause, error);
+}
+
+int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	return simple_request(
+		message, userdata, "resume", VMM_CONTROL_RESUME, method_resume, error);
+}
+
+/* ---- kill ---- */
+
+static void kill_done(void *userdata, int error, const char *text)
+{
+	struct request *request = userdata;
+
+	if (error < 0)
+		answer_error(request, error == -ESRCH ? -VMMD_E_MACHINE_NOT_RUNNING : error, text);
+	else
+		sd_bus_reply_method_return(request->message, NULL);
+	request_free(request);
+}
+
+int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	struct request *request;
+	const char *name, *whom;
+	char *text = NULL;
+	int32_t signal;
+	uint64_t flags;
+	bool all;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "sit", &whom, &signal, &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	all = strcmp(whom, "all") == 0;
+	if (!all && whom[0] && strcmp(whom, "leader") != 0)
+		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+			"Unknown whom \"%.32s\": leader or all", whom);
+	if (signal < 1 || signal > SIGRTMAX)
+		return sd_bus_error_setf(
+			error, SD_BUS_ERROR_INVALID_ARGS, "%d is not a signal", signal);
+	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "kill", method_kill, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = manager_get(bus->manager, name, &machine, &text);
+	if (r >= 0 && !machine_is_active(machine)) {
+		r = -VMMD_E_MACHINE_NOT_RUNNING;
+		if (asprintf(&text, "%s is not running", name) < 0)
+			text = NULL;
+	}
+	if (r < 0)
+		return bus_error_set(error, r, text);
+	r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	bus->manager->spawner->kill(machine, all, signal, kill_done, request);
+	return 1;
+}
+
+/* ---- console ---- */
+
+static void console_done(void *userdata, int error, const struct vmm_control_message *reply)
+{
+	struct request *request = userdata;
+
+	if (error == -EBUSY)
+		answer_error(request, -VMMD_E_CONSOLE_BUSY, NULL);
+	else if (error < 0)
+		answer_error(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
+			reply ? reply->text : NULL);
+	else
+		sd_bus_reply_method_return(
+			request->message, "hs", request->master_fd, request->path);
+	request_free(request);
+}
+
+/* A pseudo terminal that passes all bytes as they are. The worker gets one side and the client
+ * the other: vmmd relays nothing. */
+static int open_terminal(int *ret_master, int *ret_slave, char *path, size_t path_size)
+{
+	CLEANUP(close_p) int master = -EBADF, slave = -EBADF;
+	struct termios modes;
+
+	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (master < 0 || unlockpt(master) < 0)
+		return -errno;
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	if (slave < 0)
+		return -errno;
+	if (tcgetattr(slave, &modes) < 0)
+		return -errno;
+	cfmakeraw(&modes);
+	if (tcsetattr(slave, TCSANOW, &modes) < 0)
+		return -errno;
+	if (ptsname_r(master, path, path_size) != 0)
+		return -errno;
+	*ret_master = TAKE_FD(master);
+	*ret_slave = TAKE_FD(slave);
+	return 0;
+}
+
+int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	struct vmm_control_console console = {};
+	CLEANUP(close_p) int slave_fd = -EBADF;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	struct request *request;
+	const char *name;
+	uint64_t flags;
+	int r;
+
+	static_assert(
+		VMM_CONSOLE_STEAL == 1 && VMM_CONSOLE_READ_ONLY == 2 && VMM_CONSOLE_REPLAY == 4,
+		"the bus has the same bits");
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "t", &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, VMM_CONSOLE_FLAGS, error);
+	if (r < 0)
+		return r;
+	r = polkit_check(
+		bus, message, ACTION_CONSOLE, name, "open-console", method_open_console, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = running_machine(bus, name, &machine, error);
+	if (r >= 0)
+		r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	r = open_terminal(&request->master_fd, &slave_fd, request->path, sizeof(request->path));
+	console.flags = (uint32_t)flags;
+	if (r >= 0)
+		r = control_request(machine->control, VMM_CONTROL_OPEN_CONSOLE, &console,
+			sizeof(console), slave_fd, console_done, request);
+	if (r < 0) {
+		request_free(request);
+		return bus_error_set(error, r, NULL);
+	}
+	return 1;
+}

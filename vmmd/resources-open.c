@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * resources: the opening itself, which runs in a child. Says of each failure the file, line
+ * and key that it comes from.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+
+#include "base/util.h"
+#include "error.h"
+#include "resources.h"
+#include "tap.h"
+
+/* The system call filters and sector sizes of all: a drive is whole sectors. */
+enum {
+	SECTOR_BYTES = 512,
+};
+
+struct opener {
+	const struct vm_config *config;
+	enum resources_mode mode;
+	struct resources_result *result;
+	char *text;
+	size_t text_size;
+};
+
+/* What is wrong, after "FILE:LINE: KEY: ". */
+__attribute__((format(printf, 5, 6))) static int refuse(struct opener *opener, int error,
+	const char *key, struct config_where where, const char *format, ...)
+{
+	const struct vm_config *config = opener->config;
+	char line[16] = "";
+	va_list ap;
+	int n;
+
+	if (where.line > 0)
+		snprintf(line, sizeof(line), ":%u", where.line);
+	n = snprintf(opener->text, opener->text_size,
+		"%s%s: %s: ", config->files[where.file < config->n_files ? where.file : 0], line,
+		key);
+	va_start(ap, format);
+	if (n > 0 && (size_t)n < opener->text_size)
+		vsnprintf(opener->text + n, opener->text_size - (size_t)n, format, ap);
+	va_end(ap);
+	opener->result->error = error;
+	opener->result->exit_status = VMM_WORKER_EXIT_CONFIG;
+	return error;
+}
+
+static void add_fd(struct opener *opener, int *fd)
+{
+	assert(opener->result->n_fds < RESOURCES_MAX_FDS);
+	opener->result->fds[opener->result->n_fds++] = TAKE_FD(*fd);
+}
+
+static const char *file_type(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR:
+		return "is a directory";
+	case S_IFIFO:
+		return "is a pipe";
+	case S_IFSOCK:
+		return "is a socket";
+	case S_IFCHR:
+		return "is a character device";
+	case S_IFBLK:
+		return "is a block device";
+	default:
+		return "is not a regular file";
+	}
+}
+
+/*
+ * Opens what is a regular file or, if allowed, a block device, and nothing else: opening a
+ * device of another kind may already do something. Looked at before and after.
+ */
+static int open_file(struct opener *opener, const char *key, const struct config_string *path,
+	int flags, bool block, int *ret_fd, struct stat *ret_st)
+{
+	CLEANUP(close_p) int fd = -EBADF;
+	struct stat st;
+
+	if (stat(path->value, &st) < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
+			path->value, strerror(errno));
+	if (!S_ISREG(st.st_mode) && !(block && S_ISBLK(st.st_mode)))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\" %s",
+			path->value, file_type(st.st_mode));
+	/* A block device that is mounted, or open for itself elsewhere, is not to be written. */
+	if (S_ISBLK(st.st_mode) && (flags & O_ACCMODE) == O_RDWR && opener->mode == RESOURCES_TAKE)
+		flags |= O_EXCL;
+	fd = open(path->value, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 && errno == EBUSY)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\" is mounted or in use", path->value);
+	if (fd < 0 && errno == EINVAL && (flags & O_DIRECT))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\" is on a file system that cannot do Cache=direct", path->value);
+	if (fd < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
+			path->value, strerror(errno));
+	if (fstat(fd, ret_st) < 0 || (ret_st->st_mode & S_IFMT) != (st.st_mode & S_IFMT))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\" has just changed", path->value);
+	if (fcntl(fd, F_SETFL, flags & ~(O_ACCMODE | O_EXCL)) < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
+			path->value, strerror(errno));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_kvm(struct opener *opener)
+{
+	CLEANUP(close_p) int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	const char *reason = NULL;
+	int version;
+
+	if (fd < 0) {
+		reason = strerror(errno);
+	} else {
+		version = ioctl(fd, KVM_GET_API_VERSION, 0);
+		if (version < 0)
+			reason = strerror(errno);
+		else if (version != KVM_API_VERSION)
+			reason = "has another version of the interface";
+	}
+	if (reason) {
+		snprintf(opener->text, opener->text_size,
+			"/dev/kvm: %s: this host offers no virtualization", reason);
+		opener->result->error = -VMMD_E_KVM_UNAVAILABLE;
+		opener->result->exit_status = VMM_WORKER_EXIT_CONFIG;
+		return -VMMD_E_KVM_UNAVAILABLE;
+	}
+	add_fd(opener, &fd);
+	return 0;
+}
+
+static int check_memory(struct opener *opener)
+{
+	const struct config_number *memory = &opener->config->machine.memory_bytes;
+	struct sysinfo info;
+	uint64_t host_bytes;
+
+	if (sysinfo(&info) < 0)
+		return 0;
+	host_bytes = (uint64_t)info.totalram * info.mem_unit;
+	if (memory->value <= host_bytes)
+		return 0;
+	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Machine] Memory=", memory->where,
+		"%ju MiB, more than the %ju MiB that this host has",
+		(uintmax_t)(memory->value >> 20), (uintmax_t)(host_bytes >> 20));
+}
+
+static int open_boot(struct opener *opener)
+{
+	const struct config_boot *boot = &opener->config->boot;
+	CLEANUP(close_p) int kernel_fd = -EBADF, initrd_fd = -EBADF;
+	struct stat st;
+	int r;
+
+	r = open_file(opener, "[Boot] Kernel=", &boot->kernel, O_RDONLY, false, &kernel_fd, &st);
+	if (r < 0)
+		return r;
+	if (st.st_size == 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Boot] Kernel=", boot->kernel.where, "\"%s\" is empty",
+			boot->kernel.value);
+	add_fd(opener, &kernel_fd);
+	if (!boot->initrd.value)
+		return 0;
+	r = open_file(opener, "[Boot] Initrd=", &boot->initrd, O_RDONLY, false, &initrd_fd, &st);
+	if (r < 0)
+		return r;
+	if (st.st_size == 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Boot] Initrd=", boot->initrd.where, "\"%s\" is empty",
+			boot->initrd.value);
+	if ((uint64_t)st.st_size >= opener->config->machine.memory_bytes.value)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Boot] Initrd=", boot->initrd.where, "\"%s\" is larger than the memory",
+			boot->initrd.value);
+	add_fd(opener, &initrd_fd);
+	return 0;
+}
+
+/* A lock of the open file description: it goes with the descriptor, and ends with the worker. */
+static int lock_drive(struct opener *opener, const struct config_drive *drive, int fd)
+{
+	bool take = opener->mode == RESOURCES_TAKE;
+	struct flock lock = {
+		.l_type = drive->read_only.value ? F_RDLCK : F_WRLCK,
+		.l_whence = SEEK_SET,
+	};
+	bool locked;
+
+	if (fcntl(fd, take ? F_OFD_SETLK : F_OFD_GETLK, &lock) == 0) {
+		locked = !take && lock.l_type != F_UNLCK;
+	} else if (errno == EAGAIN || errno == EACCES) {
+		locked = true;
+	} else {
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\" cannot be locked: %s", drive->path.value, strerror(errno));
+	}
+	if (!locked)
+		return 0;
+	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+		"\"%s\" is in use by another machine or program", drive->path.value);
+}
+
+static int open_drive(struct opener *opener, const struct config_drive *drive)
+{
+	int flags = drive->read_only.value ? O_RDONLY : O_RDWR;
+	CLEANUP(close_p) int fd = -EBADF;
+	uint64_t size;
+	struct stat st;
+	int r;
+
+	if (drive->cache.value == CONFIG_CACHE_DIRECT)
+		flags |= O_DIRECT;
+	r = open_file(opener, "[Drive] Path=", &drive->path, flags, true, &fd, &st);
+	if (r < 0)
+		return r;
+	size = (uint64_t)st.st_size;
+	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &size) < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\": %s", drive->path.value, strerror(errno));
+	if (size == 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\" is empty", drive->path.value);
+	if (size % SECTOR_BYTES != 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\" has %ju bytes, which are not whole sectors of %d",
+			drive->path.value, (uintmax_t)size, SECTOR_BYTES);
+	r = lock_drive(opener, drive, fd);
+	if (r < 0)
+		return r;
+	add_fd(opener, &fd);
+	return 0;
+}
+
+static int open_network(struct opener *opener, const struct config_network *network)
+{
+	CLEANUP(close_p) int fd = -EBADF;
+	char reason[160];
+	int r;
+
+	if (opener->mode == RESOURCES_CHECK)
+		r = tap_check(network, reason, sizeof(reason));
+	else
+		r = tap_open(opener->config->name, network, &fd, reason, sizeof(reason));
+	if (r < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Network]", network->where,
+			"\"%s\": %s", network->name.value, reason);
+	if (fd >= 0)
+		add_fd(opener, &fd);
+	return 0;
+}
+
+int resources_take(const struct vm_config *config, enum resources_mode mode,
+	struct resources_result *result, char *text, size_t text_size)
+{
+	struct opener opener = {
+		.config = config,
+		.mode = mode,
+		.result = result,
+		.text = text,
+		.text_size = text_size,
+	};
+	int r;
+
+	*result = (struct resources_result){};
+	text[0] = 0;
+	r = open_kvm(&opener);
+	if (r >= 0)
+		r = check_memory(&opener);
+	if (r >= 0)
+		r = open_boot(&opener);
+	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
+		r = open_drive(&opener, &config->drives[i]);
+	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
+		r = open_network(&opener, &config->networks[i]);
+	if (r < 0 || mode == RESOURCES_CHECK) {
+		for (size_t i = 0; i < result->n_fds; i++)
+			vmm_base_close(result->fds[i]);
+		result->n_fds = 0;
+	}
+	return r;
+}

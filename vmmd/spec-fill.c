@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* spec-fill: a machine's configuration as the spec that its worker gets. */
+#include "spec-fill.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "tap.h"
+
+static_assert(CONFIG_MAX_DRIVES <= VMM_SPEC_MAX_DRIVES, "all drives fit");
+static_assert(CONFIG_MAX_NETWORKS <= VMM_SPEC_MAX_NETWORKS, "all networks fit");
+static_assert(RESOURCES_MAX_FDS + 2 <= VMM_HANDOVER_MAX_FDS, "all descriptors fit");
+static_assert((int)CONFIG_TRANSPORT_PCI == (int)VMM_TRANSPORT_PCI &&
+		      (int)CONFIG_TRANSPORT_MMIO == (int)VMM_TRANSPORT_MMIO,
+	"same numbers");
+static_assert((int)CONFIG_CACHE_UNSAFE == (int)VMM_CACHE_UNSAFE &&
+		      (int)CONFIG_CACHE_DIRECT == (int)VMM_CACHE_DIRECT &&
+		      (int)CONFIG_CACHE_WRITE_THROUGH == (int)VMM_CACHE_WRITE_THROUGH,
+	"same numbers");
+static_assert((int)CONFIG_ENGINE_IO_URING == (int)VMM_ENGINE_IO_URING &&
+		      (int)CONFIG_ENGINE_THREADS == (int)VMM_ENGINE_THREADS,
+	"same numbers");
+
+/* Cuts where a character ends, and leaves no other than zero bytes behind it. */
+static void copy_text(char *to, size_t size, const char *from)
+{
+	size_t n = strlen(from);
+
+	if (n > size - 1) {
+		n = size - 1;
+		while (n > 0 && ((unsigned char)from[n] & 0xc0) == 0x80)
+			n--;
+	}
+	memset(to, 0, size);
+	memcpy(to, from, n);
+}
+
+static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
+{
+	const struct config_machine *machine = &config->machine;
+
+	if (machine->description.value)
+		copy_text(spec->description, sizeof(spec->description), machine->description.value);
+	if (config->boot.command_line.value)
+		copy_text(spec->command_line, sizeof(spec->command_line),
+			config->boot.command_line.value);
+	spec->n_cpus = (uint32_t)machine->cpus.value;
+	spec->memory_bytes = machine->memory_bytes.value;
+	spec->transport = (uint32_t)machine->transport.value;
+	if (machine->rng.value)
+		spec->flags |= VMM_SPEC_RNG;
+	if (machine->prefault.value)
+		spec->flags |= VMM_SPEC_PREFAULT;
+	switch (machine->huge_pages.value) {
+	case CONFIG_HUGE_PAGES_TRANSPARENT:
+		spec->flags |= VMM_SPEC_TRANSPARENT_HUGE;
+		break;
+	case CONFIG_HUGE_PAGES_2M:
+		spec->huge_page_bytes = UINT64_C(2) << 20;
+		break;
+	case CONFIG_HUGE_PAGES_1G:
+		spec->huge_page_bytes = UINT64_C(1) << 30;
+		break;
+	}
+}
+
+static void fill_drive(
+	struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index)
+{
+	*to = (struct vmm_spec_drive){
+		.fd = fd_index,
+		.cache = (uint32_t)drive->cache.value,
+		.engine = (uint32_t)drive->engine.value,
+		.rate.ops.rate_per_second = drive->iops_limit.value,
+		.rate.bytes.rate_per_second = drive->bandwidth_limit.value,
+	};
+	copy_text(to->id, sizeof(to->id), drive->name.value);
+	copy_text(to->serial, sizeof(to->serial), drive->name.value);
+	if (drive->read_only.value)
+		to->flags |= VMM_DRIVE_READ_ONLY;
+	if (drive->discard.value)
+		to->flags |= VMM_DRIVE_DISCARD;
+}
+
+size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
+	const struct resources_result *result, int control_fd, int fds[VMM_HANDOVER_MAX_FDS])
+{
+	const struct vm_config *config = machine->config;
+	uint32_t n = 1;
+
+	vmm_spec_init(spec, machine->name);
+	fill_machine(spec, config);
+	spec->uid = machine->handed.uid;
+	spec->gid = machine->handed.uid;
+
+	fds[0] = -EBADF;
+	for (size_t i = 0; i < result->n_fds; i++)
+		fds[i + 1] = result->fds[i];
+	spec->kvm_fd = n++;
+	spec->kernel_fd = n++;
+	if (config->boot.initrd.value)
+		spec->initrd_fd = n++;
+	spec->n_drives = (uint32_t)config->n_drives;
+	for (size_t i = 0; i < config->n_drives; i++)
+		fill_drive(&spec->drives[i], &config->drives[i], n++);
+	spec->n_networks = (uint32_t)config->n_networks;
+	for (size_t i = 0; i < config->n_networks; i++) {
+		struct vmm_spec_network *network = &spec->networks[i];
+
+		copy_text(network->id, sizeof(network->id), config->networks[i].name.value);
+		tap_mac(machine->name, &config->networks[i], network->mac);
+		network->n_taps = 1;
+		network->tap_fds[0] = n++;
+	}
+	assert(n == result->n_fds + 1);
+	spec->control_fd = n;
+	fds[n++] = control_fd;
+	spec->n_fds = n;
+	return n;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* spec-fill: a machine's configuration as the spec that its worker gets. */
+#ifndef VMMD_SPEC_FILL_H
+#define VMMD_SPEC_FILL_H
+
+#include "machine.h"
+#include "resources.h"
+
+/*
+ * machine has a configuration, and result the descriptors for it. Writes spec and the
+ * descriptors in the order that it numbers them by, from fds[1] on; all stay the caller's.
+ * Returns their number, the spec's own place 0 included.
+ */
+size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
+	const struct resources_result *result, int control_fd, int fds[VMM_HANDOVER_MAX_FDS]);
+
+#endif

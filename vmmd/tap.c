@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* tap: network interfaces of machines; see tap.h. */
+#include "tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+
+/* FNV-1a over both names, with something between that neither can hold. */
+static uint64_t hash_names(const char *machine, const char *network)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *c = machine; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	hash = (hash ^ '/') * UINT64_C(0x100000001b3);
+	for (const char *c = network; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+void tap_name(const char *machine, const char *network, char name[IFNAMSIZ])
+{
+	snprintf(name, IFNAMSIZ, "vt-%.5s-%06" PRIx64, machine,
+		hash_names(machine, network) & UINT64_C(0xffffff));
+}
+
+void tap_mac(const char *machine, const struct config_network *network, uint8_t mac[6])
+{
+	uint64_t hash = hash_names(machine, network->name.value);
+	unsigned byte[6];
+
+	if (network->mac.value && sscanf(network->mac.value, "%2x:%2x:%2x:%2x:%2x:%2x", &byte[0],
+					  &byte[1], &byte[2], &byte[3], &byte[4], &byte[5]) == 6) {
+		for (size_t i = 0; i < 6; i++)
+			mac[i] = (uint8_t)byte[i];
+		return;
+	}
+	for (size_t i = 0; i < 6; i++)
+		mac[i] = (uint8_t)(hash >> (8 * i));
+	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02);
+}
+
+static int failed(int error, const char *what, char *reason, size_t reason_size)
+{
+	snprintf(reason, reason_size, "%s: %s", what, strerror(-error));
+	return error;
+}
+
+int tap_check(const struct config_network *network, char *reason, size_t reason_size)
+{
+	if (access("/dev/net/tun", F_OK) < 0)
+		return failed(-errno, "/dev/net/tun", reason, reason_size);
+	if (network->bridge.value && if_nametoindex(network->bridge.value) == 0)
+		return failed(-errno, network->bridge.value, reason, reason_size);
+	return 0;
+}
+
+int tap_open(const char *machine, const struct config_network *network, int *ret_fd, char *reason,
+	size_t reason_size)
+{
+	CLEANUP(close_p) int fd = -EBADF, control_fd = -EBADF;
+	struct ifreq request = {}, bridge = {};
+	int header_bytes = 12; /* virtio 1.x: struct virtio_net_hdr with num_buffers */
+
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return failed(-errno, "/dev/net/tun", reason, reason_size);
+	tap_name(machine, network->name.value, request.ifr_name);
+	request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (ioctl(fd, TUNSETIFF, &request) < 0)
+		return failed(-errno, request.ifr_name, reason, reason_size);
+	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
+		return failed(-errno, "header size", reason, reason_size);
+	control_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (control_fd < 0)
+		return failed(-errno, "socket", reason, reason_size);
+	if (network->bridge.value) {
+		snprintf(bridge.ifr_name, sizeof(bridge.ifr_name), "%s", network->bridge.value);
+		bridge.ifr_ifindex = (int)if_nametoindex(request.ifr_name);
+		if (ioctl(control_fd, SIOCBRADDIF, &bridge) < 0)
+			return failed(-errno, network->bridge.value, reason, reason_size);
+	}
+	if (ioctl(control_fd, SIOCGIFFLAGS, &request) < 0)
+		return failed(-errno, request.ifr_name, reason, reason_size);
+	request.ifr_flags |= IFF_UP;
+	if (ioctl(control_fd, SIOCSIFFLAGS, &request) < 0)
+		return failed(-errno, request.ifr_name, reason, reason_size);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}

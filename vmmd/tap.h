@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * tap: network interfaces of machines. A tap lives as long as a descriptor of it is open: the
+ * worker's. Runs in the child that opens resources.
+ */
+#ifndef VMMD_TAP_H
+#define VMMD_TAP_H
+
+#include <net/if.h>
+
+#include "config.h"
+
+/* "vt-", the names cut short, a hash of both in full. */
+void tap_name(const char *machine, const char *network, char name[IFNAMSIZ]);
+
+/* The address given, or one made from the names: locally administered, the same each time. */
+void tap_mac(const char *machine, const struct config_network *network, uint8_t mac[6]);
+
+/* Makes it, adds it to its bridge and takes it up. Negative errno and a reason. */
+int tap_open(const char *machine, const struct config_network *network, int *ret_fd, char *reason,
+	size_t reason_size);
+/* Whether that may work: the device and the bridge are there. */
+int tap_check(const struct config_network *network, char *reason, size_t reason_size);
+
+#endif
