@@ -1,0 +1,75 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""readme: runs the commands of README.md that need no systemd: those that build and install, in a
+copy of the tree whose build directory is this one, and those that use the library. The system
+tests run the others; here it is checked that there are no commands that neither runs.
+
+    readme.py SOURCE-ROOT BUILD-ROOT
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+source, build = (Path(p).resolve() for p in sys.argv[1:3])
+passed = failed = 0
+
+
+def check(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+    print(("ok: " if good else "FAILED: ") + what, "" if good else detail)
+
+
+def blocks():
+    text = (source / "README.md").read_text(encoding="utf-8")
+    found = {}
+    for label, body in re.findall(r"^```sh ?(\w*)\n(.*?)^```$", text, re.M | re.S):
+        found[label] = body
+    check("each block of commands has a label of its own", len(found) == text.count("\n```sh"))
+    check("there is nothing else in a block", text.count("\n```sh") * 2 == text.count("\n```"))
+    return found
+
+
+def commands(body):
+    for line in body.splitlines():
+        line = re.sub(r"\s+# .*", "", line).removeprefix("sudo ")
+        if line:
+            yield line
+
+
+def run(command, **options):
+    result = subprocess.run(["sh", "-ec", command], stdin=subprocess.DEVNULL,
+                            capture_output=True, encoding="utf-8", timeout=600, **options)
+    check(command, result.returncode == 0, result.stdout + result.stderr)
+
+
+
+found = blocks()
+check("labels", set(found) <= {"", "build", "install", "tour", "library"}, set(found))
+# These run what runs this: that they are there and know their options is what is left to see.
+for command in commands(found[""]):
+    run(f"{command} --help", cwd=source)
+with tempfile.TemporaryDirectory() as tree:
+    for entry in source.iterdir():
+        if not entry.name.startswith("build") and entry.name != ".git":
+            (Path(tree) / entry.name).symlink_to(entry)
+    (Path(tree) / "build").symlink_to(build)
+    root = Path(tree) / "installed"
+    for command in commands(found["build"]):
+        run(command, cwd=tree, env={**os.environ, "DESTDIR": str(root)})
+    check("vmmctl is installed", any(root.rglob("bin/vmmctl")))
+
+text = (source / "README.md").read_text(encoding="utf-8")
+for directory in sorted(p.name for p in source.iterdir() if (p / "meson.build").exists()):
+    if directory.startswith("build") or directory == "packages":
+        continue
+    check(f"the layout names {directory}/", f"{directory}/" in text)
+print(f"{passed} passed, {failed} failed, 0 skipped")
+sys.exit(1 if failed else 0)
