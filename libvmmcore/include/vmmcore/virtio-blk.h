@@ -117,7 +117,9 @@ struct vmm_blk_ops {
 
 	/*
 	 * First and last in each I/O thread. A descriptor in *ret_fd (borrowed, at first -EBADF)
-	 * is waited for; reap is called when it is readable, and after commit.
+	 * is waited for. reap is called when it becomes readable (an edge: it need not be read),
+	 * after commit, and again and again while the thread looks for work: it should take all
+	 * there is, and cost nothing where there is nothing.
 	 */
 	int (*thread_start)(void *userdata, unsigned int thread, int *ret_fd);
 	void (*thread_stop)(void *userdata, unsigned int thread);
