@@ -16,6 +16,7 @@
  *   | structures larger than their room              | -ENOSPC, nothing is written           |
  *   | entry point outside 0xf0000..0xfffff, unaligned| -EINVAL                               |
  *   | structures not wholly below 4 GiB              | -EINVAL                               |
+ *   | structures and entry point overlap             | -EINVAL                               |
  *   | OEM string that is NULL or empty               | -EINVAL (the format can not hold one) |
  *   | more than VMM_SMBIOS_MAX_OEM_STRINGS           | -EINVAL                               |
  *   | entry or structures outside memory             | -VMM_EGUEST                           |
@@ -55,7 +56,8 @@ struct vmm_smbios_config {
 	bool uuid_set;            /* false: "not present" */
 
 	unsigned int n_cpus;
-	uint64_t memory_bytes; /* one memory device of this size; below 1 MiB: none */
+	uint64_t memory_bytes;    /* one memory device of this size; below 1 MiB: none */
+	uint64_t memory_hole_gpa; /* memory beyond this lies from 4 GiB on; 0: 0xc0000000 */
 
 	const char *const *oem_strings; /* type 11, as many structures as it takes */
 	size_t n_oem_strings;
@@ -67,9 +69,16 @@ struct vmm_smbios_tables {
 	uint32_t size_bytes; /* of the structures */
 };
 
-/* How many bytes the structures take, to reserve room for them. The errors of build. */
+/*
+ * How many bytes the structures take, to reserve room for them. -EINVAL, -E2BIG, -ENOMEM; the
+ * addresses of the config are not looked at.
+ */
 VMM_PUBLIC int vmm_smbios_size(const struct vmm_smbios_config *config, uint32_t *ret_size_bytes);
 
+/*
+ * Writes entry point and structures. 0, -EINVAL, -E2BIG, -ENOSPC, -ENOMEM or -VMM_EGUEST, see
+ * above.
+ */
 VMM_PUBLIC int vmm_smbios_build(struct vmm_mem *mem, const struct vmm_smbios_config *config,
 	struct vmm_smbios_tables *ret_tables);
 
