@@ -339,7 +339,7 @@ bool vmm_virtqueue_enable_notifications(struct vmm_virtqueue *queue)
 	return !vmm_virtqueue_is_empty(queue);
 }
 
-struct vmm_virtqueue_state vmm_virtqueue_state(const struct vmm_virtqueue *queue)
+struct vmm_virtqueue_state vmm_virtqueue_get_state(const struct vmm_virtqueue *queue)
 {
 	struct vmm_virtqueue_state state = {
 		.avail = queue->next_avail,

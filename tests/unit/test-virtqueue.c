@@ -447,7 +447,7 @@ START_TEST(state_goes_on)
 		ck_assert_int_eq(pop(), 1);
 		vmm_virtqueue_push(queue, &chain, 5);
 		expect_used(id, 5);
-		state = vmm_virtqueue_state(queue);
+		state = vmm_virtqueue_get_state(queue);
 		vmm_virtqueue_deactivate(queue);
 		ck_assert_int_eq(pop(), 0);
 		ck_assert_int_eq(vmm_virtqueue_activate(queue, &config, &state), 0);

@@ -189,7 +189,7 @@ VMM_PUBLIC void vmm_virtqueue_disable_notifications(struct vmm_virtqueue *queue)
 VMM_PUBLIC bool vmm_virtqueue_enable_notifications(struct vmm_virtqueue *queue);
 
 /* Where the queue stands. With nothing in flight, activate() can go on from there. */
-VMM_PUBLIC struct vmm_virtqueue_state vmm_virtqueue_state(const struct vmm_virtqueue *queue);
+VMM_PUBLIC struct vmm_virtqueue_state vmm_virtqueue_get_state(const struct vmm_virtqueue *queue);
 
 /* To be called after memory regions changed, in the queue's thread. 0 or -VMM_EGUEST: broken. */
 VMM_PUBLIC int vmm_virtqueue_forget_memory(struct vmm_virtqueue *queue);
