@@ -129,7 +129,7 @@ enum vmm_engine {
 /* A token bucket. rate_per_second 0: no limit, and the bursts are 0 too. */
 struct vmm_spec_bucket {
 	uint64_t rate_per_second;
-	uint64_t burst;          /* 0: as much as one second's */
+	uint64_t burst;          /* 0: what the limiter chooses, see ratelimit.h */
 	uint64_t one_time_burst; /* on top, once, never refilled */
 };
 

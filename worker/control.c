@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* control: see control.h. */
+#include "worker/control.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "worker/machine.h"
+
+/* How many requests of one client are answered before the others get their turn. */
+#define MAX_REQUESTS 16
+
+static void drop_client(struct control_client *client)
+{
+	client->source = vmm_loop_source_free(client->source);
+	client->fd = vmm_base_close(client->fd);
+	client->waiting.id = 0;
+}
+
+static void reply(struct control_client *client, const struct vmm_control_header *request,
+	const void *payload, size_t size)
+{
+	if (vmm_control_send_reply(client->fd, request, payload, size) < 0)
+		drop_client(client);
+}
+
+static void refuse(struct control_client *client, const struct vmm_control_header *request,
+	int result, const char *text)
+{
+	if (vmm_control_send_failure(client->fd, request, result, text) < 0)
+		drop_client(client);
+}
+
+/* result 0 or a negative errno. */
+static void answer(struct control_client *client, const struct vmm_control_header *request,
+	int result, const char *text)
+{
+	if (result < 0)
+		refuse(client, request, result, text);
+	else
+		reply(client, request, NULL, 0);
+}
+
+/* ---- requests ---- */
+
+static void get_status(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct machine *machine = client->machine;
+	struct vmm_control_status status = {
+		.state = machine->life.state,
+		.end = machine->life.end,
+		.n_cpus = machine->spec->n_cpus,
+		.transport = machine->spec->transport,
+		.n_drives = machine->spec->n_drives,
+		.n_networks = machine->spec->n_networks,
+		.n_consoles = console_n_clients(&machine->console),
+		.n_button_presses = machine->life.n_presses,
+		.memory_bytes = machine->spec->memory_bytes,
+		.start_usec = machine->start_nsec / 1000,
+		.ready_usec = machine->ready_nsec / 1000,
+	};
+
+	life_text(&machine->life, status.text, sizeof(status.text));
+	reply(client, &message->header, &status, sizeof(status));
+}
+
+static void pause_machine(struct control_client *client, const struct vmm_control_message *message)
+{
+	int r;
+
+	if (client->waiting.id != 0) {
+		refuse(client, &message->header, -EALREADY, "a pause is under way");
+		return;
+	}
+	r = machine_pause(client->machine);
+	if (r == 1) {
+		client->waiting = message->header;
+		return;
+	}
+	answer(client, &message->header, r,
+		r == -EALREADY ? "the machine is paused" : "the machine cannot be paused now");
+}
+
+static void open_console(
+	struct control_client *client, const struct vmm_control_message *message, int *fd)
+{
+	struct machine *machine = client->machine;
+	struct vmm_control_console console = message->console;
+	int r;
+
+	r = console_attach(&machine->console, *fd, console.flags, &console.id);
+	if (r < 0) {
+		refuse(client, &message->header, r,
+			r == -EBUSY    ? "somebody writes to the console already"
+			: r == -EUSERS ? "too many are attached to the console"
+				       : "the descriptor is no socket or terminal");
+		return;
+	}
+	*fd = -EBADF;
+	reply(client, &message->header, &console, sizeof(console));
+}
+
+static struct machine_virtio *need_drive(
+	struct control_client *client, const struct vmm_control_header *request, const char *id)
+{
+	struct machine_virtio *virtio = machine_find_drive(client->machine, id);
+
+	if (!virtio)
+		refuse(client, request, -ENODEV, "there is no such drive");
+	return virtio;
+}
+
+static void set_drive_rate(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct machine_virtio *virtio =
+		need_drive(client, &message->header, message->drive_rate.id);
+
+	if (virtio)
+		answer(client, &message->header,
+			machine_set_drive_rate(virtio, &message->drive_rate.rate),
+			"the limits are out of range");
+}
+
+static void resize_drive(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct machine_virtio *virtio = need_drive(client, &message->header, message->drive.id);
+	struct vmm_virtio_blk_status status;
+	int r;
+
+	if (!virtio)
+		return;
+	/* The file was resized by whoever owns it; the worker changes no file's size. */
+	r = vmm_virtio_blk_resize(virtio->blk);
+	vmm_virtio_blk_status(virtio->blk, &status);
+	if (r >= 0 && message->drive.size_bytes != 0 &&
+		message->drive.size_bytes != status.capacity_bytes)
+		r = -ERANGE;
+	answer(client, &message->header, MIN(r, 0), "the file does not have that size");
+}
+
+static void get_drive(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct machine_virtio *virtio = need_drive(client, &message->header, message->drive.id);
+	struct vmm_control_drive_stats stats = { .id = "" };
+	struct vmm_virtio_blk_status status;
+
+	if (!virtio)
+		return;
+	vmm_virtio_blk_status(virtio->blk, &status);
+	memcpy(stats.id, message->drive.id, sizeof(stats.id));
+	if (strcmp(status.engine, "io_uring") == 0)
+		stats.engine = VMM_ENGINE_IO_URING;
+	else if (strcmp(status.engine, "threads") == 0)
+		stats.engine = VMM_ENGINE_THREADS;
+	stats.flags = virtio->drive->flags;
+	stats.size_bytes = status.capacity_bytes;
+	stats.read_ops = status.n_reads;
+	stats.read_bytes = status.read_bytes;
+	stats.write_ops = status.n_writes;
+	stats.write_bytes = status.written_bytes;
+	stats.flush_ops = status.n_flushes;
+	stats.errors = status.n_failed;
+	reply(client, &message->header, &stats, sizeof(stats));
+}
+
+static void handle(
+	struct control_client *client, const struct vmm_control_message *message, int *fd)
+{
+	const struct vmm_control_header *header = &message->header;
+	struct machine *machine = client->machine;
+
+	switch (header->type) {
+	case VMM_CONTROL_GET_STATUS:
+		get_status(client, message);
+		break;
+	case VMM_CONTROL_PAUSE:
+		pause_machine(client, message);
+		break;
+	case VMM_CONTROL_RESUME:
+		answer(client, header, machine_resume(machine), "the machine is not paused");
+		break;
+	case VMM_CONTROL_POWER_BUTTON:
+		answer(client, header, machine_press_button(machine),
+			"the button cannot be pressed now");
+		break;
+	case VMM_CONTROL_CTRL_ALT_DEL:
+		answer(client, header, machine_ctrl_alt_del(machine),
+			"the guest has no keyboard that listens");
+		break;
+	case VMM_CONTROL_STOP:
+		/* Answered first: a hard stop leaves no time for it. */
+		answer(client, header, 0, NULL);
+		machine_stop(machine, message->how.how);
+		break;
+	case VMM_CONTROL_REBOOT:
+		answer(client, header, 0, NULL);
+		machine_reboot(machine, message->how.how);
+		break;
+	case VMM_CONTROL_OPEN_CONSOLE:
+		open_console(client, message, fd);
+		break;
+	case VMM_CONTROL_RESIZE_CONSOLE:
+		refuse(client, header, -EOPNOTSUPP, "a serial console has no size");
+		break;
+	case VMM_CONTROL_SET_DRIVE_RATE:
+		set_drive_rate(client, message);
+		break;
+	case VMM_CONTROL_RESIZE_DRIVE:
+		resize_drive(client, message);
+		break;
+	case VMM_CONTROL_GET_DRIVE:
+		get_drive(client, message);
+		break;
+	default:
+		refuse(client, header, -EOPNOTSUPP, "not supported");
+		break;
+	}
+}
+
+static int on_client(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct control_client *client = userdata;
+	struct vmm_control_message message;
+	int r;
+
+	for (int i = 0; i < MAX_REQUESTS && client->fd >= 0; i++) {
+		CLEANUP(close_p) int fd = -EBADF;
+
+		r = vmm_control_receive_request(client->fd, &message, &fd);
+		if (r == -EAGAIN)
+			return 0;
+		if (r < 0) {
+			drop_client(client);
+			return 0;
+		}
+		handle(client, &message, &fd);
+	}
+	return 0;
+}
+
+/* ---- connections ---- */
+
+static struct control_client *find_slot(struct control *control)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++)
+		if (control->clients[i].fd < 0)
+			return &control->clients[i];
+	return NULL;
+}
+
+static int on_listener(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct machine *machine = userdata;
+	struct control_client *client = find_slot(&machine->control);
+	CLEANUP(close_p) int fd = -EBADF;
+	int r;
+
+	/* Without room it is closed at once, so that who connects learns it. */
+	fd = accept4(machine->control.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 || !client)
+		return 0;
+	*client = (struct control_client){ .machine = machine, .fd = -EBADF };
+	r = vmm_loop_add_fd(machine->loop, fd, EPOLLIN, on_client, client, &client->source);
+	if (r < 0)
+		return 0;
+	client->fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int check_listener(int fd)
+{
+	socklen_t size = sizeof(int);
+	int type, listening;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+		return -errno;
+	size = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
+		return -errno;
+	return type == SOCK_SEQPACKET && listening ? 0 : -EPROTOTYPE;
+}
+
+int control_start(struct machine *machine)
+{
+	struct control *control = &machine->control;
+	int r;
+
+	*control = (struct control){ .listen_fd = machine_fd(machine, machine->spec->control_fd) };
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++)
+		control->clients[i].fd = -EBADF;
+	if (control->listen_fd < 0)
+		return 0;
+	r = check_listener(control->listen_fd);
+	if (r == 0)
+		r = vmm_loop_add_fd(machine->loop, control->listen_fd, EPOLLIN, on_listener,
+			machine, &control->listener);
+	return r < 0 ? machine_fail_host(machine, r, "control socket") : 0;
+}
+
+void control_event(struct machine *machine, enum vmm_event kind, int32_t value, const char *text)
+{
+	struct control *control = &machine->control;
+	struct vmm_control_event event = {
+		.event = kind,
+		.state = machine->life.state,
+		.end = machine->life.end,
+		.value = value,
+		.time_usec = vmm_base_now_nsec() / 1000,
+	};
+
+	if (text)
+		strncpy(event.text, text, sizeof(event.text) - 1);
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++)
+		if (control->clients[i].fd >= 0 &&
+			vmm_control_send_event(control->clients[i].fd, &event) < 0)
+			drop_client(&control->clients[i]);
+}
+
+void control_paused(struct machine *machine, int result)
+{
+	struct control *control = &machine->control;
+
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++) {
+		struct control_client *client = &control->clients[i];
+		struct vmm_control_header header = client->waiting;
+
+		if (client->fd < 0 || header.id == 0)
+			continue;
+		client->waiting.id = 0;
+		answer(client, &header, result, "the pause was given up");
+	}
+}
+
+void control_stop(struct machine *machine)
+{
+	struct control *control = &machine->control;
+
+	control->listener = vmm_loop_source_free(control->listener);
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++)
+		if (control->clients[i].fd >= 0)
+			drop_client(&control->clients[i]);
+}

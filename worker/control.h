@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * control: the socket through which a running VM is asked and steered, see protocol.h. It was
+ * made by vmmd, in a directory that only root enters; the worker accepts and nothing else.
+ *
+ * A client that breaks the protocol, or does not read while the worker has something for it, is
+ * dropped. None can make the worker wait, or keep anything for it beyond its slot.
+ *
+ * Threads: the loop's.
+ */
+#ifndef VMMD_WORKER_CONTROL_H
+#define VMMD_WORKER_CONTROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <vmmcore/loop.h>
+
+#include "worker/protocol.h"
+
+struct machine;
+
+struct control_client {
+	struct machine *machine;
+	int fd; /* owned; -EBADF: free slot */
+	struct vmm_loop_source *source;
+	struct vmm_control_header waiting; /* a PAUSE to be answered later; id 0: none */
+};
+
+struct control {
+	int listen_fd; /* borrowed; -EBADF: no control */
+	struct vmm_loop_source *listener;
+	struct control_client clients[VMM_CONTROL_MAX_CLIENTS];
+};
+
+/* The phase. Does nothing where the spec has no control socket. */
+int control_start(struct machine *machine);
+
+/* To all clients. text may be NULL. */
+void control_event(struct machine *machine, enum vmm_event event, int32_t value, const char *text);
+
+/* Answers who waits for a pause. result 0 or a negative errno. */
+void control_paused(struct machine *machine, int result);
+
+/* Sends what is to be sent and closes. */
+void control_stop(struct machine *machine);
+
+#endif

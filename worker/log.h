@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * log: what the worker itself has to say, with structured fields to the journal's socket
+ * (systemd's "Native Journal Protocol"), or as a line on standard error where there is none. And
+ * the guest's console, as lines on standard output.
+ *
+ * Nothing here waits: what a slow reader has no room for is lost.
+ */
+#ifndef VMMD_WORKER_LOG_H
+#define VMMD_WORKER_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Message ids, for the journal's catalog. */
+#define LOG_ID_STARTED "dec8ba5ab666432790e3e5b249fff55a"
+#define LOG_ID_START_FAILED "d4d2645cb355464b988838466c633d49"
+#define LOG_ID_STOP_REQUESTED "bece003da5d5455bbd96fecbc7197d48"
+#define LOG_ID_POWERED_OFF "b278e1d3becd4d699a174d35fed39b09"
+#define LOG_ID_REBOOTED "5e8fe324e61540bcaef5809fbd2dabfe"
+#define LOG_ID_PANICKED "8b5cf0bbfbad4cb788dfcafc295d6f00"
+#define LOG_ID_CRASHED "d9192494e0f54bf4af2dc07fd0fb6753"
+#define LOG_ID_FAILED "b6534e55e7b3462c98c1c55a6f0ba4cd"
+#define LOG_ID_CONSOLE "a18b1eb895a9422791438df0a617fbe0"
+#define LOG_ID_DEVICE "83dd2b9284a64a62999152aa07aef258"
+
+enum log_priority {
+	LOG_PRIORITY_ERROR = 3,
+	LOG_PRIORITY_WARNING = 4,
+	LOG_PRIORITY_NOTICE = 5,
+	LOG_PRIORITY_INFO = 6,
+	LOG_PRIORITY_DEBUG = 7,
+};
+
+struct log {
+	const char *name; /* VMM_NAME=; borrowed */
+	int journal_fd;   /* owned, connected; -EBADF: standard error */
+	bool prefix;      /* standard error is the journal's: lines begin with <PRIORITY> */
+	uint64_t n_lost;  /* lines of the console */
+};
+
+/* Before the sandbox closes. */
+void log_open(struct log *log, const char *name);
+void log_close(struct log *log);
+
+/* event is VMM_EVENT=, id one of those above or NULL. One line. */
+void log_message(struct log *log, enum log_priority priority, const char *id, const char *event,
+	const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* One line of the console. */
+void log_console(struct log *log, const char *line);
+
+#endif

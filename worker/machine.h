@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * machine: the one VM of a worker, and the phases that build it. Each phase is a function that
+ * returns 0, or an exit status after machine_fail_...() has said what failed and why; nothing
+ * is undone on failure, since the process ends and the kernel takes everything back.
+ *
+ *   | phase     | file      | what                                                             |
+ *   |-----------|-----------|------------------------------------------------------------------|
+ *   | handshake | main.c    | the spec and its descriptors                                     |
+ *   | support   | build.c   | refuse what is well-formed and not implemented                   |
+ *   | sandbox   | sandbox.c | namespaces, root, user, capabilities, limits, stray descriptors  |
+ *   | memory    | build.c   | RAM below and above the hole                                     |
+ *   | vm        | build.c   | KVM, memory slots, then interrupt controllers                    |
+ *   | devices   | devices.c | serial port, platform, PCI                                       |
+ *   | drives    | virtio.c  | virtio devices on their transport                                |
+ *   | tables    | build.c   | ACPI, SMBIOS                                                     |
+ *   | kernel    | build.c   | kernel, initrd, command line                                     |
+ *   | control   | control.c | control socket                                                   |
+ *   | vcpus     | vcpu.c    | threads, each up to the gate before its first instruction        |
+ *   | seal      | sandbox.c | system call filter of the loop's thread                          |
+ *   | run       | run.c     | open the gate, READY=1, the loop, the end                        |
+ *
+ * Threads: all of it belongs to the loop's thread, but for machine_post() and what says so.
+ */
+#ifndef VMMD_WORKER_MACHINE_H
+#define VMMD_WORKER_MACHINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <vmmcore/acpi.h>
+#include <vmmcore/bus.h>
+#include <vmmcore/kvm.h>
+#include <vmmcore/loader.h>
+#include <vmmcore/loop.h>
+#include <vmmcore/mem.h>
+#include <vmmcore/pci.h>
+#include <vmmcore/platform.h>
+#include <vmmcore/serial.h>
+#include <vmmcore/virtio-blk.h>
+#include <vmmcore/virtio-rng.h>
+#include <vmmcore/virtio.h>
+
+#include "worker/console.h"
+#include "worker/control.h"
+#include "worker/life.h"
+#include "worker/log.h"
+#include "worker/notify.h"
+#include "worker/protocol.h"
+#include "worker/sandbox.h"
+#include "worker/vcpu.h"
+
+/* The gap below 4 GiB, see loader.h: a window for BARs, the ECAM, virtio-mmio devices. */
+#define MACHINE_PCI_WINDOW_GPA VMM_LAYOUT_GAP_GPA
+#define MACHINE_PCI_WINDOW_BYTES UINT64_C(0x20000000)
+#define MACHINE_ECAM_GPA UINT64_C(0xe0000000)
+#define MACHINE_MMIO_GPA UINT64_C(0xe8000000)
+
+#define MACHINE_MAX_VIRTIO (VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS + 8)
+
+/* What vCPU threads tell the loop's. */
+enum machine_post {
+	MACHINE_POWERED_OFF = 1 << 0,
+	MACHINE_RESET = 1 << 1,
+	MACHINE_PANICKED = 1 << 2,
+	MACHINE_TRIPLE_FAULT = 1 << 3,
+	MACHINE_CANNOT_RUN = 1 << 4,  /* guest code that KVM can not run */
+	MACHINE_VCPU_FAILED = 1 << 5, /* see struct vcpu */
+};
+
+/* A device on its transport. */
+struct machine_virtio {
+	char id[VMM_DEVICE_ID_SIZE];
+	struct machine *machine;
+	struct vmm_virtio_device *device; /* borrowed from the block */
+	struct vmm_virtio_pci *pci;       /* owned; NULL on MMIO */
+	struct vmm_virtio_mmio *mmio;     /* owned; NULL on PCI */
+	uint64_t mmio_gpa;
+	uint32_t gsi;
+	int irq_fd; /* owned; -EBADF on PCI */
+
+	/* One of these. */
+	const struct vmm_spec_drive *drive; /* borrowed from the spec */
+	struct vmm_blk_file *file;          /* owned */
+	struct vmm_virtio_blk *blk;         /* owned */
+	struct vmm_virtio_rng *rng;         /* owned */
+	struct vmm_loop_source *sources[2];
+	bool said_broken; /* once in a worker's life */
+};
+
+/* An edge-triggered line through an eventfd into the interrupt controller. */
+struct machine_line {
+	int fd; /* owned */
+	struct vmm_irq_eventfd irq;
+};
+
+struct machine {
+	const char *name;
+	uint64_t start_nsec;
+	uint64_t ready_nsec;
+	int exit_status;
+	char failure[VMM_TEXT_SIZE];
+
+	struct log log;
+	struct notify notify;
+	struct sandbox sandbox;
+	struct life life;
+	struct vmm_handover handover; /* owned */
+	struct vmm_spec *spec;        /* borrowed from handover */
+
+	struct vmm_loop *loop; /* owned, as all of the loop's sources */
+	struct vmm_loop_source *signals;
+	struct vmm_loop_source *posts;    /* signalled by machine_post() */
+	struct vmm_loop_source *tick;     /* life */
+	struct vmm_loop_source *watchdog; /* WATCHDOG=1 */
+	struct vmm_loop_source *settled;  /* devices are paused */
+	_Atomic unsigned int posted;      /* enum machine_post */
+	atomic_bool over;                 /* vCPUs run no more guest code */
+	int signal_fd;
+
+	struct vmm_mem *mem;
+	struct vmm_kvm *kvm;
+	struct vmm_vm *vm;
+	struct vmm_bus *pio;
+	struct vmm_bus *mmio;
+	struct vmm_x86_entry entry;
+	uint64_t rsdp_gpa;
+
+	struct machine_line serial_line, i8042_line, ged_line;
+	struct vmm_serial *serial;
+	struct vmm_rtc *rtc;
+	struct vmm_i8042 *i8042;
+	struct vmm_pvpanic *pvpanic;
+	struct vmm_ged *ged;
+	struct vmm_pci_bus *pci;
+	struct machine_virtio virtio[MACHINE_MAX_VIRTIO];
+	size_t n_virtio;
+
+	struct console console;
+	struct control control;
+	struct vcpus vcpus;
+
+	uint32_t watchdog_answers[VMM_SPEC_MAX_CPUS];
+	bool watchdog_asked;
+
+	atomic_uint n_unsettled; /* devices that still finish requests of a pause */
+	bool devices_paused;
+};
+
+/* Say why a phase failed and return the exit status: 78 for what was asked for, 1 for the host. */
+int machine_fail_config(struct machine *machine, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+int machine_fail_host(struct machine *machine, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Descriptor of the hand-over by its index in the spec; -EBADF for 0. Borrowed. */
+int machine_fd(const struct machine *machine, uint32_t index);
+
+/* Any thread. The final ones also make vCPUs stop at their next exit. */
+void machine_post(struct machine *machine, enum machine_post post);
+
+/* The phases that are not in another header. */
+int machine_check_support(struct machine *machine);
+int machine_add_memory(struct machine *machine);
+int machine_create_vm(struct machine *machine);
+int machine_add_platform(struct machine *machine);
+int machine_add_virtio(struct machine *machine);
+int machine_write_tables(struct machine *machine);
+int machine_load_kernel(struct machine *machine);
+int machine_prepare_run(struct machine *machine);
+int machine_run(struct machine *machine);
+
+/* virtio.c */
+struct machine_virtio *machine_find_drive(struct machine *machine, const char *id);
+int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate);
+
+/* run.c: what control requests and signals ask for. */
+void machine_stop(struct machine *machine, enum vmm_how how);
+void machine_reboot(struct machine *machine, enum vmm_how how);
+int machine_press_button(struct machine *machine);
+int machine_ctrl_alt_del(struct machine *machine);
+/* 0: paused; 1: control_paused() is called when devices are; negative: it can not. */
+int machine_pause(struct machine *machine);
+int machine_resume(struct machine *machine);
+
+#endif

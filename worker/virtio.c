@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* virtio: the virtio devices of a machine, each on its transport, and what binds them to KVM. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#include "base/util.h"
+#include "worker/machine.h"
+
+/* IOAPIC pins that nothing else uses: edges cannot be shared, so this is how many fit. */
+static const uint8_t mmio_gsis[] = { 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+	23 };
+
+/* ---- KVM behind the transports; see virtio.h and pci.h for the threads ---- */
+
+static int doorbell_bind(void *userdata, const struct vmm_virtio_doorbell *doorbell)
+{
+	struct machine *machine = userdata;
+
+	return vmm_vm_ioeventfd_assign(machine->vm, &(struct vmm_vm_ioeventfd){
+							    .fd = doorbell->fd,
+							    .address = doorbell->gpa,
+							    .length_bytes = doorbell->length,
+							    .has_datamatch = doorbell->has_match,
+							    .datamatch = doorbell->match,
+						    });
+}
+
+static void doorbell_unbind(void *userdata, const struct vmm_virtio_doorbell *doorbell)
+{
+	struct machine *machine = userdata;
+
+	vmm_vm_ioeventfd_deassign(machine->vm, &(struct vmm_vm_ioeventfd){
+						       .fd = doorbell->fd,
+						       .address = doorbell->gpa,
+						       .length_bytes = doorbell->length,
+						       .has_datamatch = doorbell->has_match,
+						       .datamatch = doorbell->match,
+					       });
+}
+
+static int msi_set_route(
+	void *userdata, unsigned int vector, int fd, const struct vmm_msi_message *message)
+{
+	struct machine *machine = userdata;
+
+	if (!message)
+		return vmm_vm_msi_unbind(machine->vm, fd);
+	return vmm_vm_msi_bind(machine->vm, fd, message->address, message->data);
+}
+
+static const struct vmm_virtio_doorbell_ops doorbell_ops = {
+	.bind = doorbell_bind,
+	.unbind = doorbell_unbind,
+};
+static const struct vmm_msi_ops msi_ops = { .set_route = msi_set_route };
+
+static int add_mmio(struct machine *machine, struct machine_virtio *virtio, size_t index)
+{
+	int r;
+
+	if (index >= ARRAY_SIZE(mmio_gsis))
+		return machine_fail_config(machine,
+			"%s: the MMIO transport has room for %zu devices only", virtio->id,
+			ARRAY_SIZE(mmio_gsis));
+	virtio->gsi = mmio_gsis[index];
+	virtio->mmio_gpa = MACHINE_MMIO_GPA + index * VMM_VIRTIO_MMIO_BYTES;
+	virtio->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (virtio->irq_fd < 0)
+		return machine_fail_host(machine, -errno, "%s: interrupt", virtio->id);
+	r = vmm_vm_irqfd_assign(machine->vm, virtio->irq_fd, virtio->gsi);
+	if (r < 0)
+		return machine_fail_host(machine, r, "%s: interrupt", virtio->id);
+	r = vmm_virtio_mmio_new(virtio->device,
+		&(struct vmm_virtio_mmio_config){
+			.bus = machine->mmio,
+			.gpa = virtio->mmio_gpa,
+			.irq_fd = virtio->irq_fd,
+			.doorbell_ops = &doorbell_ops,
+			.userdata = machine,
+		},
+		&virtio->mmio);
+	return r < 0 ? machine_fail_host(machine, r, "%s: MMIO transport", virtio->id) : 0;
+}
+
+/* Puts virtio->device on the machine's transport. */
+static int add_transport(struct machine *machine, struct machine_virtio *virtio)
+{
+	size_t index = (size_t)(virtio - machine->virtio);
+	int r;
+
+	if (!machine->pci)
+		return add_mmio(machine, virtio, index);
+	r = vmm_virtio_pci_new(virtio->device,
+		&(struct vmm_virtio_pci_config){
+			.bus = machine->pci,
+			.slot = VMM_PCI_SLOT_ANY,
+			.msi = { .ops = &msi_ops, .userdata = machine },
+			.doorbell_ops = &doorbell_ops,
+			.userdata = machine,
+		},
+		&virtio->pci);
+	if (r == -ENOSPC)
+		return machine_fail_config(machine, "%s: the PCI bus is full", virtio->id);
+	return r < 0 ? machine_fail_host(machine, r, "%s: PCI transport", virtio->id) : 0;
+}
+
+static struct machine_virtio *new_virtio(struct machine *machine, const char *id)
+{
+	struct machine_virtio *virtio = &machine->virtio[machine->n_virtio++];
+
+	*virtio = (struct machine_virtio){ .machine = machine, .irq_fd = -EBADF };
+	snprintf(virtio->id, sizeof(virtio->id), "%s", id);
+	return virtio;
+}
+
+/* ---- block ---- */
+
+static int enter_io_thread(void *userdata, enum vmm_blk_thread_kind kind)
+{
+	struct machine_virtio *virtio = userdata;
+	char name[16];
+
+	snprintf(name, sizeof(name), "io %.12s", virtio->id);
+	prctl(PR_SET_NAME, name);
+	return sandbox_enter_thread(&virtio->machine->sandbox, SANDBOX_IO);
+}
+
+static struct vmm_ratelimit_bucket_config make_bucket(const struct vmm_spec_bucket *bucket)
+{
+	return (struct vmm_ratelimit_bucket_config){
+		.rate = bucket->rate_per_second,
+		.burst = bucket->burst,
+		.one_time_burst = bucket->one_time_burst,
+	};
+}
+
+static struct vmm_ratelimit_config make_limits(const struct vmm_spec_rate *rate)
+{
+	return (struct vmm_ratelimit_config){
+		.ops = make_bucket(&rate->ops),
+		.bytes = make_bucket(&rate->bytes),
+	};
+}
+
+/* What a file can be wrong in is for the administrator to put right. */
+static int fail_drive(struct machine *machine, const char *id, int r)
+{
+	switch (r) {
+	case -EISDIR:
+		return machine_fail_config(machine, "drive %s: is a directory", id);
+	case -ENOTBLK:
+		return machine_fail_config(
+			machine, "drive %s: is neither a regular file nor a block device", id);
+	case -EROFS:
+		return machine_fail_config(machine, "drive %s: is not open for writing", id);
+	case -EACCES:
+		return machine_fail_config(machine, "drive %s: is not open for reading", id);
+	case -ENODATA:
+		return machine_fail_config(machine, "drive %s: is empty", id);
+	case -EDOM:
+		return machine_fail_config(
+			machine, "drive %s: its size is no multiple of 512 bytes", id);
+	default:
+		return machine_fail_host(machine, r, "drive %s", id);
+	}
+}
+
+static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive)
+{
+	static const enum vmm_blk_engine engines[VMM_ENGINE_COUNT] = {
+		[VMM_ENGINE_AUTO] = VMM_BLK_ENGINE_AUTO,
+		[VMM_ENGINE_THREADS] = VMM_BLK_ENGINE_THREADS,
+		[VMM_ENGINE_IO_URING] = VMM_BLK_ENGINE_IO_URING,
+	};
+	struct machine_virtio *virtio = new_virtio(machine, drive->id);
+	struct vmm_blk_thread_hook hook = { .start = enter_io_thread, .userdata = virtio };
+	struct vmm_blk_file_config file_config = {
+		.fd = machine_fd(machine, drive->fd),
+		.read_only = drive->flags & VMM_DRIVE_READ_ONLY,
+		.engine = engines[drive->engine],
+		.hook = hook,
+	};
+	struct vmm_virtio_blk_config blk_config = {
+		.mem = machine->mem,
+		.read_only = drive->flags & VMM_DRIVE_READ_ONLY,
+		.write_through = drive->cache == VMM_CACHE_WRITE_THROUGH,
+		.n_queues = drive->n_queues,
+		.queue_size = drive->queue_size,
+		.limits = make_limits(&drive->rate),
+		.hook = hook,
+	};
+	int r;
+
+	virtio->drive = drive;
+	snprintf(blk_config.serial, sizeof(blk_config.serial), "%.20s",
+		drive->serial[0] ? drive->serial : drive->id);
+	r = vmm_blk_file_new(&file_config, &virtio->file);
+	if (r < 0)
+		return fail_drive(machine, drive->id, r);
+	blk_config.backend = vmm_blk_file_backend(virtio->file);
+	r = vmm_virtio_blk_new(&blk_config, &virtio->blk);
+	if (r < 0)
+		return fail_drive(machine, drive->id, r);
+	virtio->device = vmm_virtio_blk_device(virtio->blk);
+	return add_transport(machine, virtio);
+}
+
+struct machine_virtio *machine_find_drive(struct machine *machine, const char *id)
+{
+	for (size_t i = 0; i < machine->n_virtio; i++)
+		if (machine->virtio[i].blk && strcmp(machine->virtio[i].id, id) == 0)
+			return &machine->virtio[i];
+	return NULL;
+}
+
+int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate)
+{
+	struct vmm_ratelimit_config limits = make_limits(rate);
+
+	return vmm_virtio_blk_set_limits(virtio->blk, &limits);
+}
+
+/* ---- entropy ---- */
+
+/* The guest made a fault: the device has told it already, and others go on. */
+static void say_broken(struct machine_virtio *virtio, int r)
+{
+	struct machine *machine = virtio->machine;
+
+	if (r >= 0 || virtio->said_broken)
+		return;
+	virtio->said_broken = true;
+	log_message(&machine->log, LOG_PRIORITY_WARNING, LOG_ID_DEVICE, "device-broken",
+		"Device %s needs a reset by the guest.", virtio->id);
+	control_event(machine, VMM_EVENT_DEVICE_BROKEN, 0, virtio->id);
+}
+
+static int on_rng_kick(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+
+	say_broken(virtio, vmm_virtio_process(virtio->device, 0));
+	return 0;
+}
+
+static int on_rng_due(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+
+	say_broken(virtio, vmm_virtio_rng_process(virtio->rng));
+	return 0;
+}
+
+static int add_rng(struct machine *machine)
+{
+	struct machine_virtio *virtio = new_virtio(machine, "rng");
+	struct vmm_virtio_rng_config config = {
+		.mem = machine->mem,
+		.limits = make_limits(&machine->spec->rng_rate),
+	};
+	int r;
+
+	r = vmm_virtio_rng_new(&config, &virtio->rng);
+	if (r < 0)
+		return machine_fail_host(machine, r, "rng");
+	virtio->device = vmm_virtio_rng_device(virtio->rng);
+	r = vmm_loop_add_fd(machine->loop, vmm_virtio_kick_fd(virtio->device, 0), EPOLLIN,
+		on_rng_kick, virtio, &virtio->sources[0]);
+	if (r == 0)
+		r = vmm_loop_add_fd(machine->loop, vmm_virtio_rng_fd(virtio->rng), EPOLLIN,
+			on_rng_due, virtio, &virtio->sources[1]);
+	return r < 0 ? machine_fail_host(machine, r, "rng") : add_transport(machine, virtio);
+}
+
+int machine_add_virtio(struct machine *machine)
+{
+	int r;
+
+	for (uint32_t i = 0; i < machine->spec->n_drives; i++) {
+		r = add_drive(machine, &machine->spec->drives[i]);
+		if (r != 0)
+			return r;
+	}
+	if (machine->spec->flags & VMM_SPEC_RNG)
+		return add_rng(machine);
+	return 0;
+}
