@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """
 No block includes what its row of the table does not give it: neither another block's public
-header nor, but for base, another block's internal one. Nor does any block know the service.
+header nor, but for base, another block's internal one. Nor does any block know the service. And the test link of each block, which the build
+does, is one that an upward call really fails.
 """
 
 import os
 import re
+import tempfile
 
-from common import SOURCE_ROOT, block_table, check, closure, finish, header, without_comments
+from common import (BUILD_ROOT, CC, SOURCE_ROOT, block_table, check, closure, finish, header, run,
+                    without_comments)
 
 FOREIGN = re.compile(r'systemd/|dbus/|cap-ng|^(vmmd|worker|vmmctl)/')
 # Output to people and ends of the process are the monitor's.
@@ -37,4 +40,19 @@ for block in table:
         if path.endswith('.c') and not name.startswith('tool-'):
             calls = FORBIDDEN_CALLS.findall(re.sub(r'"(\\.|[^"\\])*"', '""', without_comments(text)))
             check(not calls, f'{where} neither prints nor exits {calls if calls else ""}')
+
+
+def links(block, symbol):
+    """Whether a shared object of block and a call of symbol links with what the table gives it."""
+    with tempfile.TemporaryDirectory() as folder:
+        archives = [os.path.join(BUILD_ROOT, 'libvmmcore', f'libvmmcore-{name}.a')
+                    for name in sorted(closure(table, block), reverse=True)]
+        return run(CC + ['-shared', '-fPIC', '-x', 'c', '-', '-x', 'none', '-Wl,--no-undefined',
+                         '-Wl,--start-group'] + archives + ['-Wl,--end-group', '-pthread',
+                         '-o', os.path.join(folder, 'link.so')],
+                   input=f'int {symbol}(void); int call(void); int call(void) {{ return {symbol}(); }}\n')
+
+
+check(links('mem', 'vmm_version') is not None, 'a call of a lower layer links')
+check(links('mem', 'vmm_bus_new') is None, 'a call of a block that the table does not give does not')
 finish()
