@@ -134,7 +134,7 @@ static void resize_drive(struct control_client *client, const struct vmm_control
 		return;
 	/* The file was resized by whoever owns it; the worker changes no file's size. */
 	r = vmm_virtio_blk_resize(virtio->blk);
-	vmm_virtio_blk_status(virtio->blk, &status);
+	vmm_virtio_blk_get_status(virtio->blk, &status);
 	if (r >= 0 && message->drive.size_bytes != 0 &&
 		message->drive.size_bytes != status.capacity_bytes)
 		r = -ERANGE;
@@ -149,7 +149,7 @@ static void get_drive(struct control_client *client, const struct vmm_control_me
 
 	if (!virtio)
 		return;
-	vmm_virtio_blk_status(virtio->blk, &status);
+	vmm_virtio_blk_get_status(virtio->blk, &status);
 	memcpy(stats.id, message->drive.id, sizeof(stats.id));
 	if (strcmp(status.engine, "io_uring") == 0)
 		stats.engine = VMM_ENGINE_IO_URING;

@@ -399,7 +399,7 @@ int vmm_virtio_blk_resize(struct vmm_virtio_blk *blk)
 	return 0;
 }
 
-void vmm_virtio_blk_status(struct vmm_virtio_blk *blk, struct vmm_virtio_blk_status *ret_status)
+void vmm_virtio_blk_get_status(struct vmm_virtio_blk *blk, struct vmm_virtio_blk_status *ret_status)
 {
 	struct vmm_virtio_blk_status status = {
 		.engine = "custom",

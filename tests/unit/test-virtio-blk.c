@@ -154,7 +154,7 @@ START_TEST(reads_and_writes)
 		ck_assert_mem_eq(driver.ram + DATA2, data, sizes[i]);
 	}
 	ck_assert_int_eq(blk_do(&driver, BLK_FLUSH, 0, NULL, 0, NULL), BLK_OK);
-	vmm_virtio_blk_status(blk, &status);
+	vmm_virtio_blk_get_status(blk, &status);
 	ck_assert_str_eq(status.engine, variants[_i].engine);
 	ck_assert_uint_eq(status.n_reads, 8);
 	ck_assert_uint_eq(status.n_writes, 4);

@@ -318,7 +318,7 @@ START_TEST(results_become_statuses)
 			ck_assert_int_eq(*blk_status(&driver, 0), rows[i].status);
 		}
 	}
-	vmm_virtio_blk_status(blk, &status);
+	vmm_virtio_blk_get_status(blk, &status);
 	ck_assert_uint_eq(status.n_failed, 8);
 	ck_assert_str_eq(status.engine, "custom");
 	ck_assert(!(driver_status(&driver) & VMM_VIRTIO_STATUS_NEEDS_RESET));
@@ -445,7 +445,7 @@ START_TEST(limits_hold_to_the_moment)
 	ck_assert_uint_eq(n_used, 32);
 	ck_assert_uint_ge(elapsed_nsec, UINT64_C(31) * 2000000);
 	ck_assert_uint_lt(elapsed_nsec, UINT64_C(31) * 2000000 + 2000000000);
-	vmm_virtio_blk_status(blk, &status);
+	vmm_virtio_blk_get_status(blk, &status);
 	ck_assert_uint_ge(status.n_limited, 16);
 	teardown();
 }
@@ -498,9 +498,9 @@ START_TEST(idle_device_never_wakes_up)
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(blk_read(&driver, 0, DATA, 512), BLK_OK);
 	usleep(50000);
-	vmm_virtio_blk_status(blk, &before);
+	vmm_virtio_blk_get_status(blk, &before);
 	usleep(300000);
-	vmm_virtio_blk_status(blk, &after);
+	vmm_virtio_blk_get_status(blk, &after);
 	ck_assert_uint_eq(before.n_wakeups, after.n_wakeups);
 	teardown();
 }

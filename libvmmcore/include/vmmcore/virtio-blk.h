@@ -242,7 +242,7 @@ struct vmm_virtio_blk_status {
 	uint64_t n_wakeups; /* of all I/O threads */
 };
 
-VMM_PUBLIC void vmm_virtio_blk_status(
+VMM_PUBLIC void vmm_virtio_blk_get_status(
 	struct vmm_virtio_blk *blk, struct vmm_virtio_blk_status *ret_status);
 
 /*
