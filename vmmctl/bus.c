@@ -145,6 +145,8 @@ int ctl_bus_error(struct ctl *ctl, const char *what, const sd_bus_error *error, 
 			ctl_error("%s: there is no such machine: no %s.vm in /etc/vmm, /run/vmm or "
 				  "/usr/lib/vmm",
 				what, what);
+	} else if (strncmp(text, what, strlen(what)) == 0 && text[strlen(what)] == ' ') {
+		ctl_error("%s", text);
 	} else {
 		ctl_error("%s%s%s", what, colon, text);
 	}
@@ -167,8 +169,12 @@ static int call(struct ctl *ctl, const char *what, const char *service, const ch
 		r = sd_bus_message_appendv(message, types, args);
 	if (r >= 0)
 		r = sd_bus_call(ctl->bus, message, 0, &error, ret_reply);
-	if (r < 0)
+	if (r < 0 && ctl->harmless && sd_bus_error_has_name(&error, ctl->harmless)) {
+		ctl_note(ctl, "%s", error.message);
+		r = -EALREADY;
+	} else if (r < 0) {
 		ctl_bus_error(ctl, what, &error, r);
+	}
 	sd_bus_message_unref(message);
 	sd_bus_error_free(&error);
 	return r < 0 ? r : 0;
@@ -238,6 +244,42 @@ int ctl_machine(struct ctl *ctl, const char *name, struct value *ret, char **ret
 		*ret_path = must_strdup(path);
 	sd_bus_message_unref(reply);
 	return r < 0 ? r : 0;
+}
+
+int ctl_verify(struct ctl *ctl, const char *name, struct value *ret)
+{
+	sd_bus_message *message = NULL, *reply = NULL;
+	int r;
+
+	if (!ctl->bus && (ctl->host || sd_bus_open_system(&ctl->bus) < 0))
+		return -ENOTCONN;
+	r = sd_bus_message_new_method_call(
+		ctl->bus, &message, VMMD_NAME, VMMD_PATH, VMMD_MANAGER, "VerifyMachine");
+	if (r >= 0)
+		r = sd_bus_message_append(message, "s", name);
+	if (r >= 0)
+		r = sd_bus_message_set_allow_interactive_authorization(message, false);
+	if (r >= 0)
+		r = sd_bus_call(ctl->bus, message, 0, NULL, &reply);
+	if (r >= 0)
+		r = sd_bus_message_has_signature(reply, "a(ssuss)") > 0 ? value_read(reply, ret)
+									: -EBADMSG;
+	sd_bus_message_unref(message);
+	sd_bus_message_unref(reply);
+	return r;
+}
+
+void ctl_reload_systemd(struct ctl *ctl)
+{
+	/* Where vmmd starts workers itself there is no systemd to tell. */
+	if (sd_bus_get_name_creds(ctl->bus, SYSTEMD_NAME, 0, NULL) < 0)
+		return;
+	if ((geteuid() == 0 || ctl->host) &&
+		sd_bus_call_method(ctl->bus, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload",
+			NULL, NULL, NULL) >= 0)
+		return;
+	ctl_note(ctl, "[Unit], [Service] and [Install] sections count after systemctl "
+		      "daemon-reload.");
 }
 
 static int compare_machines(const void *a, const void *b)

@@ -188,6 +188,31 @@ static int verify_file(const char *path, struct config_messages *messages)
 	return config_load_text(text, size, path, name, messages, &config);
 }
 
+/*
+ * What vmmd says of a machine that is defined here: it also looks whether the files and devices
+ * can be had. False where it cannot be asked, or must not say.
+ */
+static bool verify_by_vmmd(struct ctl *ctl, const char *name, struct config_messages *messages)
+{
+	struct value list = {};
+
+	if (*ctl->root != '\0' || ctl_verify(ctl, name, &list) < 0)
+		return false;
+	for (size_t i = 0; i < list.n_items; i++) {
+		const struct value *item = list.items[i].items;
+		enum config_severity severity;
+
+		/* s severity, s file, u line, s key, s text */
+		severity = strcmp(item[0].string, "error") == 0 ? CONFIG_ERROR : CONFIG_WARNING;
+		if (config_messages_add(messages, severity, item[1].string,
+			    (unsigned)item[2].unsigned_number, item[3].string, "%s",
+			    item[4].string) < 0)
+			must_alloc(NULL);
+	}
+	value_finish(&list);
+	return true;
+}
+
 static int verify(struct ctl *ctl, const char *argument, struct value *json)
 {
 	CLEANUP(config_messages_finish) struct config_messages messages = {};
@@ -198,6 +223,8 @@ static int verify(struct ctl *ctl, const char *argument, struct value *json)
 	if (strchr(argument, '/') || strcmp(argument, "-") == 0 ||
 		(size > 3 && strcmp(argument + size - 3, ".vm") == 0))
 		r = verify_file(argument, &messages);
+	else if (config_name_valid(argument) && verify_by_vmmd(ctl, argument, &messages))
+		r = messages.n_errors > 0 ? -EBADMSG : 0;
 	else
 		r = config_load(ctl->root, argument, &messages, &config);
 	if (r == -ENOENT && messages.n_errors == 0 && !strchr(argument, '/'))
@@ -274,6 +301,7 @@ int verb_define(struct ctl *ctl, char **arguments)
 		    (uint64_t)(ctl->replace ? 1 : 0)) < 0)
 		return EXIT_FAILURE;
 	ctl_note(ctl, "Defined machine %s.", name);
+	ctl_reload_systemd(ctl);
 	return EXIT_SUCCESS;
 }
 
@@ -291,5 +319,7 @@ int verb_undefine(struct ctl *ctl, char **arguments)
 		else
 			ctl_note(ctl, "Removed the definition of machine %s.", name);
 	}
+	if (ctl->bus)
+		ctl_reload_systemd(ctl);
 	return status;
 }

@@ -31,11 +31,12 @@ struct words {
 };
 
 struct ctl {
-	sd_bus *bus;      /* owned; NULL until ctl_connect() */
-	pid_t agent_pid;  /* the polkit agent, 0 when there is none */
-	pid_t pager_pid;  /* the same for the pager */
-	const char *host; /* borrowed; NULL: this one */
-	const char *verb; /* borrowed */
+	sd_bus *bus;          /* owned; NULL until ctl_connect() */
+	pid_t agent_pid;      /* the polkit agent, 0 when there is none */
+	pid_t pager_pid;      /* the same for the pager */
+	const char *host;     /* borrowed; NULL: this one */
+	const char *verb;     /* borrowed */
+	const char *harmless; /* borrowed: an error of the bus that is none to this verb, or NULL */
 	enum json_mode json;
 	bool colors, legend, quiet, block, ask_password, pager;
 	size_t columns; /* of the terminal; 0: no limit */
@@ -133,7 +134,7 @@ void ctl_finish(struct ctl *ctl);
 int ctl_call(struct ctl *ctl, const char *what, const char *member, sd_bus_message **ret_reply,
 	const char *types, ...);
 
-/* The same for any service. */
+/* The same for any service. -EALREADY: the error that is harmless here, told as a note. */
 int ctl_call_to(struct ctl *ctl, const char *what, const char *service, const char *path,
 	const char *interface, const char *member, sd_bus_message **ret_reply, const char *types,
 	...);
@@ -147,6 +148,17 @@ int ctl_properties(struct ctl *ctl, const char *what, const char *service, const
 
 /* All properties of one machine; its object path in *ret_path, which may be NULL. */
 int ctl_machine(struct ctl *ctl, const char *name, struct value *ret, char **ret_path);
+
+/*
+ * What vmmd finds wrong with a machine's configuration and what it names: the array that
+ * VerifyMachine returns. Asks for no password. Negative, quietly, where vmmd cannot or must not
+ * say.
+ */
+int ctl_verify(struct ctl *ctl, const char *name, struct value *ret);
+
+/* Has systemd read its units again, and so the drop-ins that come of .vm files. Says what to do
+ * where it cannot. */
+void ctl_reload_systemd(struct ctl *ctl);
 
 /* All machines: an array of objects as ctl_machine() gives, sorted by name. */
 int ctl_machines(struct ctl *ctl, struct value *ret);
@@ -184,6 +196,9 @@ void jobs_add(struct jobs *jobs, const char *path, const char *machine);
 /* Waits for all of them and tells of each that failed: 0 or 1, as an exit status. */
 int jobs_wait(struct ctl *ctl, struct jobs *jobs);
 void jobs_finish(struct jobs *jobs);
+
+/* Where to look further when the machine has failed. */
+void hint_at_log(const struct ctl *ctl, const char *name);
 
 /* ---- format.c: for people ---- */
 

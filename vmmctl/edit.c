@@ -135,6 +135,8 @@ int verb_edit(struct ctl *ctl, char **arguments)
 			   : ctl_call(ctl, name, "DefineMachine", NULL, "sht", name, fd,
 				     UINT64_C(1));
 		if (r == 0)
+			ctl_reload_systemd(ctl);
+		if (r == 0)
 			ctl_note(ctl,
 				"Changed machine %s. It counts from its next start or reboot.",
 				name);

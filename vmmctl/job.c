@@ -102,6 +102,16 @@ void jobs_add(struct jobs *jobs, const char *path, const char *machine)
 	free(result);
 }
 
+void hint_at_log(const struct ctl *ctl, const char *name)
+{
+	/* Without systemd the log is where vmmd's output goes. */
+	if (ctl->host || access("/run/systemd/system", F_OK) == 0)
+		ctl_note(ctl, "See \"vmmctl status %s\" and \"journalctl -xeu vmm@%s.service\".",
+			name, name);
+	else
+		ctl_note(ctl, "See \"vmmctl status %s\" and the log of vmmd.", name);
+}
+
 /* One line that says what went wrong, one that says where there is more. */
 static void tell(struct ctl *ctl, const struct job *job)
 {
@@ -124,8 +134,7 @@ static void tell(struct ctl *ctl, const struct job *job)
 	else
 		ctl_error("%s: %s failed", job->machine, ctl->verb);
 	if (*unit != '\0')
-		ctl_note(ctl, "See \"vmmctl status %s\" and \"journalctl -xeu %s\".", job->machine,
-			unit);
+		hint_at_log(ctl, job->machine);
 	value_finish(&machine);
 }
 

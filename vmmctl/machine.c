@@ -39,7 +39,7 @@ static int for_jobs(struct ctl *ctl, char **arguments, const char *member, const
 			else
 				ctl_bus_error(ctl, name, NULL, r);
 		}
-		if (r < 0)
+		if (r < 0 && r != -EALREADY)
 			status = EXIT_FAILURE;
 		sd_bus_message_unref(reply);
 	}
@@ -56,11 +56,14 @@ int verb_start(struct ctl *ctl, char **arguments)
 
 int verb_stop(struct ctl *ctl, char **arguments)
 {
+	/* What is wanted is the case already. */
+	ctl->harmless = "org.vmmd1.MachineNotRunning";
 	return for_jobs(ctl, arguments, "StopMachine", ctl->force ? "force" : "auto");
 }
 
 int verb_terminate(struct ctl *ctl, char **arguments)
 {
+	ctl->harmless = "org.vmmd1.MachineNotRunning";
 	return for_jobs(ctl, arguments, "StopMachine", "force");
 }
 
@@ -157,17 +160,9 @@ int verb_cancel(struct ctl *ctl, char **arguments)
 
 int verb_reload(struct ctl *ctl, char **arguments)
 {
-	sd_bus_message *reply = NULL;
-	int r;
-
 	ctl_open_agent(ctl);
 	if (ctl_call(ctl, NULL, "Reload", NULL, NULL) < 0)
 		return EXIT_FAILURE;
-	/* Where vmmd starts workers itself there is no systemd to tell. */
-	if (ctl_connect(ctl) < 0 || sd_bus_get_name_creds(ctl->bus, SYSTEMD_NAME, 0, NULL) < 0)
-		return EXIT_SUCCESS;
-	r = ctl_call_to(ctl, "systemd", SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload",
-		&reply, NULL);
-	sd_bus_message_unref(reply);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	ctl_reload_systemd(ctl);
+	return EXIT_SUCCESS;
 }

@@ -136,7 +136,7 @@ static void tell_failure(const struct ctl *ctl, const struct watch *watch)
 	const char *text = value_get_string(&watch->machine, "StatusText");
 
 	ctl_error("%s: it did not start%s%s", watch->name, *text != '\0' ? ": " : "", text);
-	ctl_note(ctl, "See \"journalctl -eu vmm@%s.service\".", watch->name);
+	hint_at_log(ctl, watch->name);
 }
 
 /* Starts it and waits for the start: 0, or a negative errno after telling. */

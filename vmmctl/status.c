@@ -119,6 +119,32 @@ static void print_loaded(const struct value *machine, const struct value *unit)
 			value_get_string(machine, "Name"));
 }
 
+/* Why it will not start, where the caller may know. */
+static void print_faults(struct ctl *ctl, const struct value *machine)
+{
+	struct value list = {};
+
+	if (value_get_unsigned(machine, "Leader") > 0 ||
+		*value_get_string(machine, "StatusText") != '\0' ||
+		ctl_verify(ctl, value_get_string(machine, "Name"), &list) < 0)
+		return;
+	for (size_t i = 0; i < list.n_items; i++) {
+		const struct value *item = list.items[i].items;
+		CLEANUP(free_p) char *where = NULL;
+
+		/* s severity, s file, u line, s key, s text */
+		if (item[2].unsigned_number > 0)
+			where = must_printf(
+				"%s:%" PRIu64 ": ", item[1].string, item[2].unsigned_number);
+		else if (*item[1].string != '\0')
+			where = must_printf("%s: ", item[1].string);
+		print_field(strcmp(item[0].string, "error") == 0 ? "Error" : "Warning", "%s%s%s%s",
+			where ? where : "", item[3].string, *item[3].string != '\0' ? ": " : "",
+			item[4].string);
+	}
+	value_finish(&list);
+}
+
 static void print_state(const struct ctl *ctl, const struct value *machine)
 {
 	const char *state = value_get_string(machine, "State");
@@ -183,6 +209,7 @@ static int print_status(struct ctl *ctl, const struct value *machine)
 	}
 	putchar('\n');
 	print_loaded(machine, &unit);
+	print_faults(ctl, machine);
 	print_state(ctl, machine);
 	if (active)
 		print_field("Guest", "%s", value_get_string(machine, "GuestState"));

@@ -76,10 +76,9 @@ static int change(struct ctl *ctl, char **units, bool enable)
 	sd_bus_message_unref(message);
 	sd_bus_message_unref(reply);
 	sd_bus_error_free(&error);
-	if (r < 0)
-		return r;
-	return ctl_call_to(
-		ctl, NULL, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER, "Reload", NULL, NULL);
+	if (r >= 0)
+		ctl_reload_systemd(ctl);
+	return r;
 }
 
 static int enable_or_disable(struct ctl *ctl, char **arguments, bool enable)

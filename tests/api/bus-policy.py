@@ -6,6 +6,7 @@ describe, and nobody but root own the name.
     bus-policy.py DBUS-DIRECTORY
 """
 
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -54,5 +55,16 @@ for tag, rule in policies["default"][1:]:
         allowed.add((rule["send_interface"], rule.get("send_member")))
 check("allowed is described", allowed <= described, allowed - described)
 check("described is allowed", described <= allowed, described - allowed)
+# polkit is asked for what it knows, and knows nothing that it is not asked for.
+source = directory.parent
+asked = set(re.findall(r'#define ACTION_\w+ "(org[.\w-]+)"', (source / "vmmd/bus.h").read_text()))
+policy = ElementTree.parse(source / "policy/org.vmmd1.policy")
+known = {action.get("id") for action in policy.iter("action")}
+check("polkit's actions are those of vmmd", asked == known, asked ^ known)
+for annotation in policy.iter("annotate"):
+    check("implied actions exist", set(annotation.text.split()) <= known, annotation.text)
+example = (source / "policy/50-vmmd-example.rules").read_text()
+named = set(re.findall(r'"(org\.vmmd1[.\w-]+)"', example))
+check("the example's actions exist", named and named <= known, named - known)
 print(f"{passed} passed, {failed} failed, 0 skipped")
 sys.exit(1 if failed else 0)

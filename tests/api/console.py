@@ -209,7 +209,7 @@ def run_and_leave(bus):
 
 def refused(bus):
     terminal = Terminal(bus, "console", "db")
-    terminal.expect(b"vmmctl: db: The machine does not run.")
+    terminal.expect(b"vmmctl: db is not running")
     terminal.ends(1)
     return terminal
 

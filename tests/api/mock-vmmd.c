@@ -239,6 +239,9 @@ static int on_stop(sd_bus_message *message, void *userdata, sd_bus_error *error)
 		r = sd_bus_message_read(message, "stt", &how, &timeout, &flags);
 	if (r < 0)
 		return r;
+	if (machine->leader == 0)
+		return sd_bus_error_setf(
+			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
 	printf("stop %s how=%s timeout=%d flags=%d\n", machine->name, how, (int)timeout,
 		(int)flags);
 	return reply_job(message, machine, "inactive");
@@ -256,8 +259,8 @@ static int on_reboot(sd_bus_message *message, void *userdata, sd_bus_error *erro
 	if (r < 0)
 		return r;
 	if (machine->leader == 0)
-		return sd_bus_error_set(
-			error, "org.vmmd1.MachineNotRunning", "The machine does not run.");
+		return sd_bus_error_setf(
+			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
 	printf("reboot %s how=%s flags=%d\n", machine->name, how, (int)flags);
 	return reply_job(message, machine, "running");
 }
@@ -432,8 +435,8 @@ static int on_console(sd_bus_message *message, void *userdata, sd_bus_error *err
 	if (r < 0)
 		return r;
 	if (strcmp(machine->state, "running") != 0)
-		return sd_bus_error_set(
-			error, "org.vmmd1.MachineNotRunning", "The machine does not run.");
+		return sd_bus_error_setf(
+			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
 	printf("console %s flags=%d\n", machine->name, (int)flags);
 	cfmakeraw(memset(&raw, 0, sizeof(raw)));
 	raw.c_cflag |= CS8 | CREAD;
