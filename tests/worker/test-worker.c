@@ -479,6 +479,53 @@ START_TEST(stop_of_a_paused_guest)
 }
 END_TEST
 
+START_TEST(control_drive)
+{
+	struct vmm_control_drive drive = { .id = "root" };
+	struct vmm_control_drive_rate rate = { .id = "root", .rate.ops.rate_per_second = 100 };
+	struct vmm_control_message reply;
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+	int fd;
+
+	ck_assert_int_eq(ftruncate(disk, 1 << 20), 0);
+	spin_after();
+	worker_prepare(&worker, &guest);
+	add_drive(fcntl(disk, F_DUPFD_CLOEXEC, 0));
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "READY=1");
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DRIVE, &drive, sizeof(drive),
+				 -EBADF, &reply),
+		0);
+	ck_assert_uint_eq(reply.drive_stats.size_bytes, 1 << 20);
+	ck_assert_uint_ne(reply.drive_stats.engine, VMM_ENGINE_AUTO);
+
+	/* Its owner makes the file larger; the worker is told, and checks the size. */
+	ck_assert_int_eq(ftruncate(disk, 3 << 20), 0);
+	drive.size_bytes = 2 << 20;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_DRIVE, &drive,
+				 sizeof(drive), -EBADF, &reply),
+		-ERANGE);
+	drive.size_bytes = 3 << 20;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_DRIVE, &drive,
+				 sizeof(drive), -EBADF, &reply),
+		0);
+	drive.size_bytes = 0;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DRIVE, &drive, sizeof(drive),
+				 -EBADF, &reply),
+		0);
+	ck_assert_uint_eq(reply.drive_stats.size_bytes, 3 << 20);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_SET_DRIVE_RATE, &rate,
+				 sizeof(rate), -EBADF, &reply),
+		0);
+	/* Pause and resume go through the drive, too. */
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_RESUME), 0);
+	vmm_base_close(disk);
+}
+END_TEST
+
 START_TEST(control_hard_reboot)
 {
 	struct vmm_control_how how = { .how = VMM_HOW_HARD };
@@ -888,6 +935,7 @@ int main(void)
 	tcase_add_test(tcase, control_status);
 	tcase_add_test(tcase, control_pause_and_resume);
 	tcase_add_test(tcase, stop_of_a_paused_guest);
+	tcase_add_test(tcase, control_drive);
 	tcase_add_test(tcase, control_hard_reboot);
 	tcase_add_test(tcase, control_refuses_nonsense);
 	tcase_add_test(tcase, control_slow_reader_is_dropped);
