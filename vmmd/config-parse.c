@@ -379,7 +379,7 @@ static int parse_lines(struct parser *parser, const char *text, size_t size)
 	}
 	while (size > 0) {
 		const char *end = memchr(text, '\n', size);
-		size_t n = end ? (size_t)(end - text) : size, used = n, blank;
+		size_t n = end ? (size_t)(end - text) : size, used = n, blank = 0;
 
 		line++;
 		if (!more)
@@ -389,7 +389,9 @@ static int parse_lines(struct parser *parser, const char *text, size_t size)
 			return r;
 		while (used > 0 && strchr(" \t\r", text[used - 1]))
 			used--;
-		blank = strspn(text, " \t");
+		/* The text ends without a NUL. */
+		while (blank < used && (text[blank] == ' ' || text[blank] == '\t'))
+			blank++;
 		if (blank < used && (text[blank] == '#' || text[blank] == ';')) {
 			/* A comment, which does not end a continued line. */
 		} else {
