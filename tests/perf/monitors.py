@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
+import time  # its monotonic clock is CLOCK_MONOTONIC, as tests/perf/launch prints it
 
 
 class Guest:
@@ -118,8 +118,10 @@ class Vmmd:
                    f'--cmdline={cmdline}', f'--memory={memory_mib}']
         if drive:
             command += [f'--drive={drive}', f'--queues={queues}']
-        # launch becomes the worker's parent and leaves after the hand-over: exec keeps its pid.
-        return Guest(command)
+        # launch becomes the worker, so the pid is right; the clock starts when it does.
+        guest = Guest(command)
+        guest.started = int(guest.wait_for('EXEC')[1].split()[1]) / 1e9
+        return guest
 
 
 class Firecracker:
