@@ -233,6 +233,25 @@ static struct vmm_loader_result result_of(const struct load *load)
 	return result;
 }
 
+int vmm_loader_add_ram(struct vmm_mem *mem, uint64_t size_bytes, const struct vmm_mem_config *kind)
+{
+	struct vmm_mem_config low = kind ? *kind : (struct vmm_mem_config){ .gpa = 0 };
+	struct vmm_mem_config high = low;
+	int r;
+
+	low.gpa = 0;
+	low.size_bytes = MIN(size_bytes, VMM_LAYOUT_GAP_GPA);
+	r = vmm_mem_add(mem, &low);
+	if (r < 0 || size_bytes == low.size_bytes)
+		return r;
+	high.gpa = VMM_LAYOUT_HIGH_RAM_GPA;
+	high.size_bytes = size_bytes - low.size_bytes;
+	if (high.backing == VMM_MEM_FILE &&
+		__builtin_add_overflow(high.fd_offset, low.size_bytes, &high.fd_offset))
+		return -EINVAL;
+	return vmm_mem_add(mem, &high);
+}
+
 int vmm_loader_load(struct vmm_mem *mem, const struct vmm_loader_config *config,
 	struct vmm_loader_result *ret_result, struct vmm_loader_error *ret_error)
 {

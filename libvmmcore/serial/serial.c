@@ -461,6 +461,8 @@ size_t vmm_serial_receive_room(struct vmm_serial *s)
 
 	pthread_mutex_lock(&s->lock);
 	n = VMM_SERIAL_QUEUE_BYTES - s->n_queue;
+	if (n == 0)
+		s->starved = true;
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }

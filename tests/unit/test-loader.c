@@ -882,6 +882,44 @@ START_TEST(segment_crosses_adjacent_regions_but_no_hole)
 }
 END_TEST
 
+START_TEST(ram_lies_around_the_gap)
+{
+	static const struct {
+		uint64_t size_bytes, low_bytes, high_bytes;
+		int expected;
+	} cases[] = {
+		{ 0, 0, 0, -EINVAL },
+		{ 0x1000, 0x1000, 0, 0 },
+		{ 0x1001, 0, 0, -EINVAL },
+		{ 0xc0000000, 0xc0000000, 0, 0 },
+		{ 0xc0001000, 0xc0000000, 0x1000, 0 },
+		{ 0x140000000, 0xc0000000, 0x80000000, 0 },
+		{ UINT64_MAX - 0xfff, 0, 0, -EINVAL },
+	};
+	struct vmm_mem_config kind = { .gpa = 0x5000, .backing = VMM_MEM_ANONYMOUS };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vmm_mem_region region;
+		int r;
+
+		teardown();
+		ck_assert_int_eq(vmm_mem_new(&mem), 0);
+		r = vmm_loader_add_ram(mem, cases[i].size_bytes, i % 2 ? &kind : NULL);
+		ck_assert_msg(r == cases[i].expected, "case %zu: %d", i, r);
+		if (r < 0)
+			continue;
+		ck_assert_uint_eq(vmm_mem_n_regions(mem), cases[i].high_bytes ? 2 : 1);
+		ck_assert_int_eq(vmm_mem_get_region(mem, 0, &region), 0);
+		ck_assert(region.gpa == 0 && region.size_bytes == cases[i].low_bytes);
+		if (cases[i].high_bytes == 0)
+			continue;
+		ck_assert_int_eq(vmm_mem_get_region(mem, 1, &region), 0);
+		ck_assert(region.gpa == VMM_LAYOUT_HIGH_RAM_GPA &&
+			  region.size_bytes == cases[i].high_bytes);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("loader");
@@ -920,6 +958,7 @@ int main(void)
 	tcase_add_test(rest, command_line_of_an_elf_file_has_linux_limit);
 	tcase_add_test(rest, bad_reserved_ranges_are_refused);
 	tcase_add_test(rest, memory_too_small_or_elsewhere_is_refused);
+	tcase_add_test(rest, ram_lies_around_the_gap);
 	tcase_add_test(rest, segment_crosses_adjacent_regions_but_no_hole);
 	return unit_run(suite);
 }

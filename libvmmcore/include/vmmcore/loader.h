@@ -133,6 +133,14 @@ struct vmm_loader_result {
 	uint64_t initrd_gpa, initrd_size_bytes; /* 0 without one */
 };
 
+/*
+ * Adds RAM as the layout has it: from 0 up to VMM_LAYOUT_GAP_GPA, and what is more from
+ * VMM_LAYOUT_HIGH_RAM_GPA on. kind says of which kind (its gpa and size_bytes are not used); NULL:
+ * the default. What vmm_mem_add() gives; on failure a part may have been added.
+ */
+VMM_PUBLIC int vmm_loader_add_ram(
+	struct vmm_mem *mem, uint64_t size_bytes, const struct vmm_mem_config *kind);
+
 /* ret_error may be NULL; it is written on failure only. */
 VMM_PUBLIC int vmm_loader_load(struct vmm_mem *mem, const struct vmm_loader_config *config,
 	struct vmm_loader_result *ret_result, struct vmm_loader_error *ret_error);

@@ -55,8 +55,9 @@ struct vmm_serial_ops {
 	void (*write)(void *userdata, const uint8_t *data, size_t n_bytes);
 
 	/*
-	 * There is room again after vmm_serial_receive() took less than it was offered. In the
-	 * vCPU's thread. May be NULL. It may call vmm_serial_receive().
+	 * There is room again after vmm_serial_receive() took less than it was offered, or
+	 * vmm_serial_receive_room() was 0. In the vCPU's thread. May be NULL. It may call
+	 * vmm_serial_receive().
 	 */
 	void (*receive_ready)(void *userdata);
 };
@@ -84,7 +85,11 @@ VMM_PUBLIC struct vmm_serial *vmm_serial_free(struct vmm_serial *serial);
 VMM_PUBLIC size_t vmm_serial_receive(
 	struct vmm_serial *serial, const uint8_t *data, size_t n_bytes);
 
-/* How many bytes vmm_serial_receive() would take now. */
+/*
+ * How many bytes vmm_serial_receive() would take now. Where that is 0, ops->receive_ready will be
+ * called as well: so one can read from a source what there is room for, and wait when there is
+ * none.
+ */
 VMM_PUBLIC size_t vmm_serial_receive_room(struct vmm_serial *serial);
 
 /* A break condition on the line, behind the input so far. 0, or -EAGAIN while the queue is full. */
