@@ -94,7 +94,7 @@ install_packages() {
 configure_and_build() {
 	if [[ ! -e $1/build.ninja ]]; then
 		meson setup --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
-			--buildtype=debugoptimized "$1" "$top" || return
+			--buildtype=debugoptimized -Dinstalled_tests=true "$1" "$top" || return
 	fi
 	ninja ${VMMD_JOBS:+-j "$VMMD_JOBS"} -C "$1"
 }

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=bash disable=SC2154 # run and lib.sh set what tests use
+#
+# The example monitor: boots both stock kernels from a virtio disk to a login prompt on its serial
+# port, takes a command there, and ends when the guest powers off.
+
+tinyvmm=/usr/libexec/vmmd-tests/tinyvmm
+
+# tinyvmm_says SECONDS PATTERN: waits for it in what the monitor wrote since the last time.
+tinyvmm_says() {
+	local deadline=$((SECONDS + $1)) text
+	until text=$(tail -c +"$seen" "$out" | tr -d '\r') && grep -Eq -- "$2" <<<"$text"; do
+		((SECONDS < deadline)) || fail "no /$2/ in: $(tail -c 2000 "$out")"
+		kill -0 "$pid" 2>/dev/null || fail "tinyvmm has ended: $(tail -c 2000 "$out")"
+		sleep 0.2
+	done
+}
+
+prompt() {
+	local flavour=$1 kind=$2 cpus=$3 disk=$disks/tiny.raw out seen=1 pid status=0
+	[[ -x $tinyvmm ]] || fail "$tinyvmm is not installed"
+	out=$(mktemp)
+	cp --reflink=always "$images/root.raw" "$disk"
+	mkfifo "$out.in"
+	"$tinyvmm" "$images/$kind-$flavour" "$disk" "$cpus" 384 "$images/initrd-$flavour" \
+		<"$out.in" >"$out" 2>&1 &
+	pid=$!
+	exec 7>"$out.in"
+	tinyvmm_says 150 'root@.*#|login:'
+	seen=$(($(stat -c %s "$out") + 1))
+	# shellcheck disable=SC2016 # the guest's shell is to expand it
+	echo 'echo "cpus=$(nproc) root=$(findmnt -no SOURCE /)"' >&7
+	tinyvmm_says 30 "^cpus=$cpus root=/dev/vda$"
+	echo 'systemctl poweroff' >&7
+	exec 7>&-
+	wait "$pid" || status=$?
+	equals "status" "$status" 0
+	rm -f "$disk" "$out" "$out.in"
+}
+
+for cpus in 1 4; do
+	add "cloud-vmlinuz-$cpus" 240 prompt cloud vmlinuz "$cpus"
+done
+add amd64-vmlinux-2 240 prompt amd64 vmlinux 2
