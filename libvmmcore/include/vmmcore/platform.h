@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * platform: the small devices of a PC that a guest expects or that tell about it: pvpanic, the
- * CMOS clock, the keyboard controller (reset, ctrl-alt-del), a debug port.
+ * CMOS clock, the keyboard controller (reset, ctrl-alt-del), a debug port, the VM generation ID
+ * and vmclock.
  *
  * Each is made by vmm_NAME_new(), which adds it to a bus, and ended by vmm_NAME_free(), which
  * takes it off. None needs another. The power button, sleep and reset registers are in acpi.h.
@@ -27,11 +28,13 @@
 #ifndef VMMCORE_PLATFORM_H
 #define VMMCORE_PLATFORM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <vmmcore/base.h>
 #include <vmmcore/bus.h>
+#include <vmmcore/mem.h>
 
 VMM_BEGIN_DECLS
 
@@ -145,6 +148,60 @@ VMM_PUBLIC int vmm_debug_port_new(
 	const struct vmm_debug_port_config *config, struct vmm_debug_port **ret_port);
 /* Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_debug_port *vmm_debug_port_free(struct vmm_debug_port *port);
+
+/*
+ * The VM generation ID (Microsoft, "Virtual Machine Generation ID", 2012): 16 bytes in memory that
+ * change when the machine goes on from an earlier state, so that guests seed their randomness
+ * anew. Where they lie is said in vmm_acpi_config; the guest does not use that memory otherwise.
+ *
+ * Writes it. gpa is aligned to 8 and the ID does not cross the end of a page. id NULL: a random
+ * one. Afterwards VMM_GED_VMGENID is raised, unless the guest has not run yet. 0, -EINVAL,
+ * -VMM_EGUEST, or the errno of getrandom().
+ */
+#define VMM_VMGENID_BYTES 16
+
+VMM_PUBLIC int vmm_vmgenid_write(
+	struct vmm_mem *mem, uint64_t gpa, const uint8_t id[VMM_VMGENID_BYTES]);
+
+/*
+ * vmclock (linux/vmclock-abi.h, version 1): a page in memory that tells when the guest's time or
+ * its whole state was disrupted, and, where the monitor knows, the exact time that belongs to a
+ * value of the guest's TSC. The guest reads it under a sequence count.
+ */
+#define VMM_VMCLOCK_BYTES 4096
+
+struct vmm_vmclock;
+
+struct vmm_vmclock_config {
+	struct vmm_mem *mem; /* borrowed, outlives the clock */
+	uint64_t gpa;        /* VMM_VMCLOCK_BYTES there, aligned to that */
+	bool has_time;       /* vmm_vmclock_set_time() will be called */
+};
+
+/* Writes the page. -EINVAL, -ENOMEM, -VMM_EGUEST. */
+VMM_PUBLIC int vmm_vmclock_new(
+	const struct vmm_vmclock_config *config, struct vmm_vmclock **ret_vmclock);
+/* Leaves the page as it is. Takes NULL. Returns NULL. */
+VMM_PUBLIC struct vmm_vmclock *vmm_vmclock_free(struct vmm_vmclock *vmclock);
+
+struct vmm_vmclock_time {
+	uint64_t tsc;            /* as the guest would have read it */
+	uint64_t tsc_hz;         /* at least 1000 */
+	uint64_t time_nsec;      /* UTC since 1970 at that moment, no smeared leap seconds */
+	uint64_t max_error_nsec; /* of time_nsec; 0: unknown */
+	bool is_synchronized;    /* the host's clock is */
+};
+
+/* NULL: the time is not known any more. -EINVAL, -VMM_EGUEST. */
+VMM_PUBLIC int vmm_vmclock_set_time(
+	struct vmm_vmclock *vmclock, const struct vmm_vmclock_time *time);
+
+/*
+ * The TSC went through a step (paused for long, moved): what the guest knew of it is void. With
+ * restored, the whole machine went on from an earlier state. The time is not known any more.
+ * Afterwards VMM_GED_VMCLOCK is raised. -VMM_EGUEST.
+ */
+VMM_PUBLIC int vmm_vmclock_disrupt(struct vmm_vmclock *vmclock, bool restored);
 
 VMM_END_DECLS
 
