@@ -133,6 +133,75 @@ def worker_output():
     yield "failed", b"\1" + control(0x80000002, struct.pack("<512s", b"no"), result=-16)
 
 
+# Scripts for device-script.c: operations are chain, ring write, kick, event, config, restart...
+
+RINGS = (0, 2, 4, 6, 1, 3, 5)
+
+
+def out(data):
+    return struct.pack("<BH", 0, len(data)) + data
+
+
+def into(size, where=0):
+    return struct.pack("<BH", 1 | where << 1, size)
+
+
+def chain(queue, *buffers, indirect=False):
+    return bytes([0, queue, (len(buffers) - 1) | (0x80 if indirect else 0)]) + b"".join(buffers)
+
+
+def event(code, argument=0):
+    return bytes([3, code, argument])
+
+
+RESTART = b"\5"
+
+
+def scripts(**named):
+    for name, script in named.items():
+        for rings in RINGS:
+            yield "%s-%d" % (name, rings), bytes([rings, 0]) + script
+    for rings in RINGS:
+        yield "few-features-%d" % rings, bytes([rings | 0x80, 0xff]) + b"".join(named.values())
+
+
+def blk_request(kind, sector, *data, queue=0, indirect=False):
+    return chain(queue, out(struct.pack("<IIQ", kind, 0, sector)), *data, into(1),
+                 indirect=indirect)
+
+
+def blk_range(sector, n, flags=0):
+    return struct.pack("<QII", sector, n, flags)
+
+
+def virtio_blk():
+    read = blk_request(0, 3, into(512), into(1024))
+    write = blk_request(1, 5, out(b"w" * 512))
+    zero = blk_request(13, 0, out(blk_range(8, 8, 1) + blk_range(100, 1)))
+    yield from scripts(
+        read=read + blk_request(0, 0, into(4096), indirect=True),
+        across=blk_request(0, 1, into(1024, 5)) + blk_request(0, 1, into(512, 7)),
+        write=write + blk_request(1, 127, out(b"x" * 512), queue=1),
+        flush=blk_request(4, 0), id=blk_request(8, 0, into(20)) + blk_request(8, 0, into(7)),
+        discard=blk_request(11, 0, out(blk_range(1, 2))), zero=zero,
+        bad=blk_request(0, 1 << 63, into(512)) + blk_request(1, 0, out(b"y" * 100)) +
+        blk_request(99, 0) + blk_request(11, 0, out(blk_range(1, 2, 1))) +
+        blk_request(13, 0, out(blk_range(127, 2))) + chain(0, out(b"short"), into(1)),
+        broken=chain(0, out(bytes(16))) + RESTART + read,
+        held=event(0, 1) + read + zero + write + event(1) + event(1) + event(2, 1) + event(1) +
+        RESTART + read,
+        paused=event(0, 1) + read + event(4) + write + event(5) + event(0) + event(6),
+        limited=event(3, 1) + read + read + event(3, 0) + b"\6\0" + read,
+        cache=bytes([4, 32, 0]) + write + bytes([4, 32, 1]) + write + bytes([4, 0, 1]))
+
+
+def virtio_rng():
+    yield from scripts(
+        some=chain(0, into(64)) + chain(0, into(1), into(4000), into(9000), indirect=True),
+        bad=chain(0, out(b"x")) + RESTART + chain(0, into(100, 5)) + chain(0, into(9, 7)),
+        limited=event(1, 1) + chain(0, into(64)) + chain(0, into(64)) + event(0) + event(1))
+
+
 def main():
     name, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
