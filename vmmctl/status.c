@@ -213,7 +213,9 @@ static int print_status(struct ctl *ctl, const struct value *machine)
 	print_state(ctl, machine);
 	if (active)
 		print_field("Guest", "%s", value_get_string(machine, "GuestState"));
-	if (*text != '\0')
+	/* Of one that has ended well, the last words are of no use. */
+	if (*text != '\0' &&
+		(active || strcmp(value_get_string(machine, "Result"), "success") != 0))
 		print_field("Status", "%s", text);
 	print_field("Unit", "%s", unit_name);
 	if (leader > 0)

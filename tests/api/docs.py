@@ -3,7 +3,7 @@
 """docs: manual pages are well-formed and tell of each verb, option, key and call; units name pages
 that exist; the completions complete.
 
-    docs.py VMMCTL MOCK-VMMD POLICY MAN-DIRECTORY COMPLETION-DIRECTORY UNIT-DIRECTORY DBUS-DIRECTORY
+    docs.py VMMCTL MOCK-VMMD POLICY MAN-DIRECTORY COMPLETION-DIRECTORY UNIT-DIRECTORY DBUS-DIRECTORY VMMD
 """
 
 import json
@@ -17,7 +17,9 @@ from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
 
-VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS = (Path(p).resolve() for p in sys.argv[1:8])
+VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS, VMMD = (
+    Path(p).resolve() for p in sys.argv[1:9]
+)
 PAGES = ["vmmctl.1", "vmmd.8", "vmm@.service.8", "vmm.vm.5", "org.vmmd1.5"]
 passed = failed = 0
 
@@ -62,6 +64,8 @@ def manual():
     for option in tables["options"]:
         form = f"-{option['letter']}" if option["letter"] else f"--{option['name']}"
         check(f"vmmctl.1: option {form}", re.search(rf" {re.escape(form)}\b", texts["vmmctl.1"]))
+    for option in re.findall(r"--[a-z]+(?:=[a-z]*)?", output(VMMD, "--help")):
+        check(f"vmmd.8: option {option}", f" {option}" in texts["vmmd.8"] or f", {option}" in texts["vmmd.8"])
     for key in re.findall(r"^(\w+=) ", output(VMMCTL, "verify", "--keys"), re.M):
         check(f"vmm.vm.5: {key}", f" {key} (" in texts["vmm.vm.5"])
     for path in DBUS.glob("org.vmmd1.*.xml"):

@@ -60,6 +60,24 @@ if command -v systemd-tmpfiles >/dev/null; then
 	check "the private directory" sh -c "[ \$(stat -c %a '$root/run/vmmd/machine') = 700 ] || echo no"
 fi
 
+# The catalog has an entry for each id that is logged, and journald reads it.
+ids() {
+	grep -Eho '"[0-9a-f]{32}"' "$source/vmmd/log.h" "$source/worker/log.h" | tr -d '"' | sort
+}
+entries() {
+	sed -n 's/^-- //p' "$source/units/vmmd.catalog" | sort
+}
+check "catalog: an entry for each id" diff <(ids) <(entries)
+check "catalog: each id once" sh -c "[ \"\$(sed -n 's/^-- //p' '$source/units/vmmd.catalog' |
+	sort | uniq -d)\" = '' ] || echo twice"
+if command -v journalctl >/dev/null; then
+	mkdir -p "$tmp/catalog/usr/lib/systemd/catalog" "$tmp/catalog/var/lib/systemd/catalog"
+	cp "$source/units/vmmd.catalog" "$tmp/catalog/usr/lib/systemd/catalog"
+	check "catalog: journald reads it" journalctl --root="$tmp/catalog" --update-catalog
+	n=$(journalctl --root="$tmp/catalog" --no-pager --list-catalog | wc -l)
+	check "catalog: all entries" [ "$n" = "$(ids | wc -l)" ]
+fi
+
 for xml in "$source"/dbus/*.xml "$source"/dbus/*.conf "$source"/policy/*.policy; do
 	[ -e "$xml" ] || continue
 	check "well-formed: ${xml##*/}" python3 -c \
