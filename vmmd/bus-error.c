@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "bus.h"
+#include "config-internal.h"
 #include "error.h"
 
 static const struct {
@@ -28,10 +29,22 @@ static const struct {
 	{ VMMD_E_WORKER, BUS_NAME ".StartFailed", "The machine's worker cannot do that." },
 };
 
+/* A message with a text that is not UTF-8 is not sent at all, and its caller waits for ever. */
+static void make_printable(char *text)
+{
+	bool is_utf8 = config_text_is_utf8(text, strlen(text));
+
+	for (unsigned char *c = (unsigned char *)text; *c; c++)
+		if (*c < 0x20 || *c == 0x7f || (*c >= 0x80 && !is_utf8))
+			*c = '?';
+}
+
 int bus_error_set(sd_bus_error *error, int code, char *text)
 {
 	CLEANUP(free_p) char *owned = text;
 
+	if (owned)
+		make_printable(owned);
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
 		if (errors[i].code == -code)
 			return sd_bus_error_set(

@@ -111,13 +111,22 @@ static void ended(struct worker *worker, int status)
 	const char *result = status < 0 ? "signal" : machine_result_of_exit(status);
 	int r;
 
+	/* As systemd has it: one that had not yet learnt to handle SIGTERM has ended as asked. */
+	if (status == -SIGTERM && worker->stopping) {
+		status = VMM_WORKER_EXIT_POWEROFF;
+		result = "success";
+	}
+
 	forget_process(worker);
 	worker->restarting = false;
 	worker->timed_out = false;
 	if (again) {
 		machine_set_unit(machine, UNIT_STARTING, 0);
-		machine_set_restarts(machine, machine->n_restarts + 1);
-		r = may_start_again(worker) ? start_worker(machine) : -EAGAIN;
+		r = may_start_again(worker) ? 0 : -EAGAIN;
+		if (r >= 0) {
+			machine_set_restarts(machine, machine->n_restarts + 1);
+			r = start_worker(machine);
+		}
 		if (r >= 0)
 			return;
 		machine_set_status(
@@ -346,6 +355,8 @@ static void direct_start(struct job *job)
 	machine_set_restarts(machine, 0);
 	machine_set_status(machine, "%s", "");
 	machine_set_result(machine, "success", 0);
+	if (worker)
+		may_start_again(worker); /* by request: allowed, and counted */
 	r = worker ? start_worker(machine) : -ENOMEM;
 	if (r < 0) {
 		job_fail(job, -VMMD_E_START_FAILED, strerror(-r));

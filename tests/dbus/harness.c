@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -203,20 +204,54 @@ void env_start(void)
 	env_start_vmmd();
 }
 
+/* Workers that a failed test has left. */
+static void kill_workers(void)
+{
+	CLEANUP(free_p) char *pattern = NULL;
+	glob_t found;
+	int pid;
+
+	ck_assert_int_gt(asprintf(&pattern, "%s/run/vmmd/machine/*/state", env_root), 0);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		FILE *f = fopen(found.gl_pathv[i], "r");
+		char line[128];
+
+		while (f && fgets(line, sizeof(line), f))
+			if (sscanf(line, "PID=%d", &pid) == 1 && pid > 1)
+				kill(pid, SIGKILL);
+		if (f)
+			fclose(f);
+	}
+	globfree(&found);
+}
+
+void expect_nothing_left(void)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "test -z \"$(ls -A %s/run/vmmd/machine)\"", env_root);
+	ck_assert_int_eq(system(command), 0);
+}
+
 void env_stop(void)
 {
 	char command[256];
 	int status;
 
-	ck_assert_int_eq(kill(vmmd_pid, SIGTERM), 0);
-	ck_assert_int_eq(waitpid(vmmd_pid, &status, 0), vmmd_pid);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-		"vmmd ended with wait status 0x%x", status);
+	kill(vmmd_pid, SIGTERM);
+	/* A leak that the sanitizer finds is a failure of the whole. */
+	if (waitpid(vmmd_pid, &status, 0) == vmmd_pid &&
+		!(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+		CLEANUP(free_p) char *log = env_log();
+
+		fprintf(stderr, "vmmd ended with wait status 0x%x:\n%s", status, log);
+		exit(1);
+	}
 	kill(dbus_pid, SIGTERM);
 	waitpid(dbus_pid, NULL, 0);
-	/* Nothing of a machine is left when none runs. */
-	snprintf(command, sizeof(command), "test -z \"$(ls -A %s/run/vmmd/machine)\"", env_root);
-	ck_assert_int_eq(system(command), 0);
+	kill_workers();
 	if (getenv("KEEP"))
 		return;
 	snprintf(command, sizeof(command), "rm -r %s", env_root);

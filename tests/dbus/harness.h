@@ -22,9 +22,11 @@
 
 extern char env_root[]; /* vmmd's */
 
-/* Once for a group of tests; env_stop() also fails where something was left behind. */
+/* Once for a group of tests; env_stop() ends the program where vmmd does not end well. */
 void env_start(void);
 void env_stop(void);
+/* Of machines, when none runs. */
+void expect_nothing_left(void);
 
 /* vmmd alone: kill -9 and another one. */
 void env_kill_vmmd(void);
