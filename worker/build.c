@@ -49,9 +49,10 @@ int machine_check_support(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
 
-	if (spec->n_networks > 0)
-		return machine_fail_config(machine,
-			"network %s: this worker has no network devices", spec->networks[0].id);
+	for (uint32_t i = 0; i < spec->n_networks; i++)
+		if (spec->networks[i].vhost_fds[0] != 0)
+			return machine_fail_config(machine, "network %s: this worker has no vhost",
+				spec->networks[i].id);
 	if (spec->vsock_cid != 0)
 		return machine_fail_config(machine, "vsock: this worker has no vsock device");
 	if (spec->flags & VMM_SPEC_BALLOON)

@@ -12,7 +12,7 @@
  *   | memory    | build.c   | RAM below and above the hole                                     |
  *   | vm        | build.c   | KVM, memory slots, then interrupt controllers                    |
  *   | devices   | devices.c | serial port, platform, PCI                                       |
- *   | drives    | virtio.c  | virtio devices on their transport                                |
+ *   | drives    | virtio.c  | virtio devices on their transport, networks in net.c             |
  *   | tables    | build.c   | ACPI, SMBIOS                                                     |
  *   | kernel    | build.c   | kernel, initrd, command line                                     |
  *   | control   | control.c | control socket                                                   |
@@ -38,6 +38,7 @@
 #include <vmmcore/platform.h>
 #include <vmmcore/serial.h>
 #include <vmmcore/virtio-blk.h>
+#include <vmmcore/virtio-net.h>
 #include <vmmcore/virtio-rng.h>
 #include <vmmcore/virtio.h>
 
@@ -79,10 +80,16 @@ struct machine_virtio {
 	uint32_t gsi;
 	int irq_fd; /* owned; -EBADF on PCI */
 
-	/* One of these. */
+	/* A block, a network or an entropy device. */
 	const struct vmm_spec_drive *drive; /* borrowed from the spec */
 	struct vmm_blk_file *file;          /* owned */
 	struct vmm_virtio_blk *blk;         /* owned */
+	struct vmm_net_tap *tap;            /* owned */
+	struct vmm_net_stream *stream;      /* owned */
+	struct vmm_virtio_net *net;         /* owned */
+	struct vmm_loop *loop;              /* owned: of the network's thread */
+	pthread_barrier_t barrier;          /* the thread is in its sandbox */
+	int thread_result;                  /* before the barrier */
 	struct vmm_virtio_rng *rng;         /* owned */
 	struct vmm_loop_source *sources[2];
 	bool said_broken; /* once in a worker's life */
@@ -171,8 +178,15 @@ int machine_prepare_run(struct machine *machine);
 int machine_run(struct machine *machine);
 
 /* virtio.c */
+struct machine_virtio *machine_new_virtio(struct machine *machine, const char *id);
+/* Puts virtio->device on the machine's transport. */
+int machine_add_transport(struct machine *machine, struct machine_virtio *virtio);
+struct vmm_ratelimit_config machine_limits(const struct vmm_spec_rate *rate);
 struct machine_virtio *machine_find_drive(struct machine *machine, const char *id);
 int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate);
+
+/* net.c */
+int machine_add_network(struct machine *machine, const struct vmm_spec_network *spec);
 
 /* run.c: what control requests and signals ask for. */
 void machine_stop(struct machine *machine, enum vmm_how how);

@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "policy/seccomp/io-filter.h"
 #include "policy/seccomp/loop-filter.h"
+#include "policy/seccomp/net-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
 #include "worker/machine.h"
 
@@ -262,6 +263,7 @@ int sandbox_enter_thread(const struct sandbox *sandbox, enum sandbox_thread kind
 		[SANDBOX_LOOP] = { seccomp_loop, ARRAY_SIZE(seccomp_loop) },
 		[SANDBOX_VCPU] = { seccomp_vcpu, ARRAY_SIZE(seccomp_vcpu) },
 		[SANDBOX_IO] = { seccomp_io, ARRAY_SIZE(seccomp_io) },
+		[SANDBOX_NET] = { seccomp_net, ARRAY_SIZE(seccomp_net) },
 	};
 
 	return vmm_seccomp_install(

@@ -35,6 +35,7 @@ enum sandbox_thread {
 	SANDBOX_LOOP = 0,
 	SANDBOX_VCPU,
 	SANDBOX_IO,
+	SANDBOX_NET,
 	SANDBOX_N_THREADS,
 };
 

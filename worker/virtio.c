@@ -85,8 +85,7 @@ static int add_mmio(struct machine *machine, struct machine_virtio *virtio, size
 	return r < 0 ? machine_fail_host(machine, r, "%s: MMIO transport", virtio->id) : 0;
 }
 
-/* Puts virtio->device on the machine's transport. */
-static int add_transport(struct machine *machine, struct machine_virtio *virtio)
+int machine_add_transport(struct machine *machine, struct machine_virtio *virtio)
 {
 	size_t index = (size_t)(virtio - machine->virtio);
 	int r;
@@ -107,7 +106,7 @@ static int add_transport(struct machine *machine, struct machine_virtio *virtio)
 	return r < 0 ? machine_fail_host(machine, r, "%s: PCI transport", virtio->id) : 0;
 }
 
-static struct machine_virtio *new_virtio(struct machine *machine, const char *id)
+struct machine_virtio *machine_new_virtio(struct machine *machine, const char *id)
 {
 	struct machine_virtio *virtio = &machine->virtio[machine->n_virtio++];
 
@@ -137,7 +136,7 @@ static struct vmm_ratelimit_bucket_config make_bucket(const struct vmm_spec_buck
 	};
 }
 
-static struct vmm_ratelimit_config make_limits(const struct vmm_spec_rate *rate)
+struct vmm_ratelimit_config machine_limits(const struct vmm_spec_rate *rate)
 {
 	return (struct vmm_ratelimit_config){
 		.ops = make_bucket(&rate->ops),
@@ -175,7 +174,7 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 		[VMM_ENGINE_THREADS] = VMM_BLK_ENGINE_THREADS,
 		[VMM_ENGINE_IO_URING] = VMM_BLK_ENGINE_IO_URING,
 	};
-	struct machine_virtio *virtio = new_virtio(machine, drive->id);
+	struct machine_virtio *virtio = machine_new_virtio(machine, drive->id);
 	struct vmm_blk_thread_hook hook = { .start = enter_io_thread, .userdata = virtio };
 	struct vmm_blk_file_config file_config = {
 		.fd = machine_fd(machine, drive->fd),
@@ -189,7 +188,7 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 		.write_through = drive->cache == VMM_CACHE_WRITE_THROUGH,
 		.n_queues = drive->n_queues,
 		.queue_size = drive->queue_size,
-		.limits = make_limits(&drive->rate),
+		.limits = machine_limits(&drive->rate),
 		.hook = hook,
 	};
 	int r;
@@ -205,7 +204,7 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 	if (r < 0)
 		return fail_drive(machine, drive->id, r);
 	virtio->device = vmm_virtio_blk_device(virtio->blk);
-	return add_transport(machine, virtio);
+	return machine_add_transport(machine, virtio);
 }
 
 struct machine_virtio *machine_find_drive(struct machine *machine, const char *id)
@@ -218,7 +217,7 @@ struct machine_virtio *machine_find_drive(struct machine *machine, const char *i
 
 int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate)
 {
-	struct vmm_ratelimit_config limits = make_limits(rate);
+	struct vmm_ratelimit_config limits = machine_limits(rate);
 
 	return vmm_virtio_blk_set_limits(virtio->blk, &limits);
 }
@@ -256,10 +255,10 @@ static int on_rng_due(struct vmm_loop_source *source, uint32_t events, void *use
 
 static int add_rng(struct machine *machine)
 {
-	struct machine_virtio *virtio = new_virtio(machine, "rng");
+	struct machine_virtio *virtio = machine_new_virtio(machine, "rng");
 	struct vmm_virtio_rng_config config = {
 		.mem = machine->mem,
-		.limits = make_limits(&machine->spec->rng_rate),
+		.limits = machine_limits(&machine->spec->rng_rate),
 	};
 	int r;
 
@@ -272,7 +271,8 @@ static int add_rng(struct machine *machine)
 	if (r == 0)
 		r = vmm_loop_add_fd(machine->loop, vmm_virtio_rng_fd(virtio->rng), EPOLLIN,
 			on_rng_due, virtio, &virtio->sources[1]);
-	return r < 0 ? machine_fail_host(machine, r, "rng") : add_transport(machine, virtio);
+	return r < 0 ? machine_fail_host(machine, r, "rng")
+		     : machine_add_transport(machine, virtio);
 }
 
 int machine_add_virtio(struct machine *machine)
@@ -281,6 +281,11 @@ int machine_add_virtio(struct machine *machine)
 
 	for (uint32_t i = 0; i < machine->spec->n_drives; i++) {
 		r = add_drive(machine, &machine->spec->drives[i]);
+		if (r != 0)
+			return r;
+	}
+	for (uint32_t i = 0; i < machine->spec->n_networks; i++) {
+		r = machine_add_network(machine, &machine->spec->networks[i]);
 		if (r != 0)
 			return r;
 	}

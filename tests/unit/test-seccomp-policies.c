@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "policy/seccomp/io-filter.h"
 #include "policy/seccomp/loop-filter.h"
+#include "policy/seccomp/net-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
 #include "seccomp/policy.h"
 #include "unit.h"
@@ -30,6 +31,7 @@ static const struct {
 	{ "loop", seccomp_loop, ARRAY_SIZE(seccomp_loop), 40 },
 	{ "vcpu", seccomp_vcpu, ARRAY_SIZE(seccomp_vcpu), 20 },
 	{ "io", seccomp_io, ARRAY_SIZE(seccomp_io), 40 },
+	{ "net", seccomp_net, ARRAY_SIZE(seccomp_net), 30 },
 };
 
 static char text[VMM_SECCOMP_MAX_TEXT_BYTES];

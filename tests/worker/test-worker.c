@@ -6,9 +6,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -259,13 +262,31 @@ static void too_many_cpus(void)
 	worker.spec.n_cpus = 65;
 }
 
-static void with_network(void)
+static void add_network(int fd)
 {
-	strcpy(worker.spec.networks[0].id, "lan");
-	worker.spec.n_networks = 1;
-	worker.spec.networks[0].n_taps = 1;
-	worker.spec.networks[0].tap_fds[0] =
+	struct vmm_spec_network *net = &worker.spec.networks[worker.spec.n_networks++];
+
+	strcpy(net->id, "lan");
+	net->mac[0] = 2;
+	net->n_taps = 1;
+	net->tap_fds[0] = worker_add_fd(&worker, fd);
+}
+
+static void network_no_tap(void)
+{
+	add_network(open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+
+static void network_vhost(void)
+{
+	add_network(open("/dev/null", O_RDWR | O_CLOEXEC));
+	worker.spec.networks[0].vhost_fds[0] =
 		worker_add_fd(&worker, open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+
+static void with_vsock(void)
+{
+	worker.spec.vsock_cid = 3;
 }
 
 static void empty_drive(void)
@@ -318,7 +339,9 @@ static const struct {
 	{ too_much_memory, "memory" },
 	{ no_memory, "memory" },
 	{ too_many_cpus, "CPUs" },
-	{ with_network, "network lan" },
+	{ network_no_tap, "network lan: a descriptor is no tap" },
+	{ network_vhost, "network lan: this worker has no vhost" },
+	{ with_vsock, "vsock" },
 	{ empty_drive, "drive root: is empty" },
 	{ odd_drive, "drive root: its size" },
 	{ directory_drive, "drive root: is a directory" },
@@ -787,6 +810,16 @@ static void read_file(const char *path, char *data, size_t size)
 	vmm_base_close(fd);
 }
 
+static int open_tap(void)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ioctl(fd, TUNSETIFF, &request), 0);
+	return fd;
+}
+
 START_TEST(sandbox_of_each_thread)
 {
 	char path[300], data[8192];
@@ -802,6 +835,8 @@ START_TEST(sandbox_of_each_thread)
 
 	ck_assert_int_eq(ftruncate(disk, 1 << 20), 0);
 	add_drive(disk);
+	add_network(open_tap());
+	worker.spec.flags = VMM_SPEC_RNG;
 	worker_exec(&worker, NULL);
 	worker_hand_over(&worker);
 	worker_await_notify(&worker, "READY=1");
@@ -827,8 +862,8 @@ START_TEST(sandbox_of_each_thread)
 		n_threads++;
 	}
 	closedir(directory);
-	/* The loop's, two vCPUs, at least one of the drive's. */
-	ck_assert_int_ge(n_threads, 4);
+	/* The loop's, two vCPUs, at least one of the drive's, the network's. */
+	ck_assert_int_ge(n_threads, 5);
 
 	/* Its root is empty and read-only. */
 	snprintf(path, sizeof(path), "/proc/%d/root", worker.pid);

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * net: the network devices of a machine. Each has a loop and a thread of its own, so that a busy
+ * network delays neither the control socket nor another device.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/util.h"
+#include "worker/machine.h"
+
+#define STACK_BYTES (128 << 10)
+
+static void *thread_main(void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+	struct machine *machine = virtio->machine;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "net %.11s", virtio->id);
+	prctl(PR_SET_NAME, name);
+	r = sandbox_enter_thread(&machine->sandbox, SANDBOX_NET);
+	virtio->thread_result = r;
+	pthread_barrier_wait(&virtio->barrier);
+	if (r == 0)
+		vmm_loop_run(virtio->loop);
+	return NULL;
+}
+
+/* The thread ends with the process. 0 once it is in its sandbox. */
+static int start_thread(struct machine_virtio *virtio)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int r;
+
+	r = pthread_barrier_init(&virtio->barrier, NULL, 2);
+	if (r != 0)
+		return -r;
+	r = pthread_attr_init(&attributes);
+	if (r != 0)
+		return -r;
+	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	if (r == 0)
+		r = pthread_create(&thread, &attributes, thread_main, virtio);
+	pthread_attr_destroy(&attributes);
+	if (r != 0)
+		return -r;
+	pthread_detach(thread);
+	pthread_barrier_wait(&virtio->barrier);
+	return virtio->thread_result;
+}
+
+static int add_backend(struct machine *machine, struct machine_virtio *virtio,
+	const struct vmm_spec_network *spec, struct vmm_net_backend *ret_backend)
+{
+	int fds[VMM_SPEC_MAX_TAPS];
+	int r;
+
+	if (spec->stream_fd != 0) {
+		r = vmm_net_stream_new(machine_fd(machine, spec->stream_fd), &virtio->stream);
+		if (r < 0)
+			return machine_fail_host(machine, r, "network %s", spec->id);
+		*ret_backend = vmm_net_stream_backend(virtio->stream);
+		return 0;
+	}
+	for (uint32_t i = 0; i < spec->n_taps; i++)
+		fds[i] = machine_fd(machine, spec->tap_fds[i]);
+	r = vmm_net_tap_new(fds, spec->n_taps, &virtio->tap);
+	if (r == -EBADFD)
+		return machine_fail_config(
+			machine, "network %s: a descriptor is no tap of the right kind", spec->id);
+	if (r < 0)
+		return machine_fail_host(machine, r, "network %s: its tap", spec->id);
+	*ret_backend = vmm_net_tap_backend(virtio->tap);
+	return 0;
+}
+
+int machine_add_network(struct machine *machine, const struct vmm_spec_network *spec)
+{
+	struct machine_virtio *virtio = machine_new_virtio(machine, spec->id);
+	struct vmm_virtio_net_config config = {
+		.mem = machine->mem,
+		.loops = &virtio->loop,
+		.n_loops = 1,
+		.n_pairs = MAX(spec->n_taps, 1u),
+		.queue_size = spec->queue_size,
+		.mtu = spec->mtu,
+		.receive_limits = machine_limits(&spec->receive_rate),
+		.transmit_limits = machine_limits(&spec->transmit_rate),
+	};
+	int r;
+
+	memcpy(config.mac, spec->mac, sizeof(config.mac));
+	r = add_backend(machine, virtio, spec, &config.backend);
+	if (r != 0)
+		return r;
+	r = vmm_loop_new(&virtio->loop);
+	if (r == 0)
+		r = vmm_virtio_net_new(&config, &virtio->net);
+	if (r < 0)
+		return machine_fail_host(machine, r, "network %s", spec->id);
+	virtio->device = vmm_virtio_net_device(virtio->net);
+	r = machine_add_transport(machine, virtio);
+	if (r != 0)
+		return r;
+	r = start_thread(virtio);
+	return r < 0 ? machine_fail_host(machine, r, "network %s: its thread", spec->id) : 0;
+}
