@@ -53,16 +53,16 @@ struct vring {
 
 	/* split */
 	struct vring_desc *desc;
-	volatile uint16_t *avail; /* flags, idx, ring[], used_event */
-	volatile uint16_t *used;  /* flags, idx, elements as four halves each, avail_event */
+	uint16_t *avail; /* flags, idx, ring[], used_event */
+	uint16_t *used;  /* flags, idx, elements as four halves each, avail_event */
 	uint16_t avail_idx;
 	uint16_t last_used;
 	uint16_t next_desc;
 
 	/* packed */
 	struct vring_packed_desc *ring;
-	volatile uint16_t *driver_event; /* off_wrap, flags */
-	volatile uint16_t *device_event;
+	uint16_t *driver_event; /* off_wrap, flags */
+	uint16_t *device_event;
 	uint16_t next_avail;
 	bool avail_wrap;
 	uint16_t next_used;
@@ -90,6 +90,8 @@ void vring_offer(struct vring *ring, uint16_t head);
 /* What the driver says about interrupts, and what it is told about kicks. */
 void vring_set_interrupts(struct vring *ring, bool on);
 void vring_set_used_event(struct vring *ring, uint16_t index, bool wrap);
+/* A full barrier, between what this side tells and what it asks. */
+void vring_fence(void);
 bool vring_kick_wanted(struct vring *ring, bool event_idx, uint16_t n_added);
 
 #endif

@@ -909,6 +909,62 @@ START_TEST(pci_window_into_the_bar)
 }
 END_TEST
 
+/* A thread of the device serves while another, a vCPU, resets and starts it again. */
+static bool stop_serving;
+
+static void *serve(void *arg)
+{
+	struct pollfd pollfds[N_QUEUES];
+
+	for (unsigned int q = 0; q < N_QUEUES; q++)
+		pollfds[q] = (struct pollfd){ vmm_virtio_kick_fd(echo.device, q), POLLIN, 0 };
+	while (!__atomic_load_n(&stop_serving, __ATOMIC_ACQUIRE)) {
+		poll(pollfds, N_QUEUES, 1);
+		/* Without looking whether there was a kick: that must not matter. */
+		for (unsigned int q = 0; q < N_QUEUES; q++)
+			vmm_virtio_process(echo.device, q);
+	}
+	return NULL;
+}
+
+START_TEST(reset_against_processing)
+{
+	struct vring_buffer buffers[] = { { 0x80000, 8, false }, { 0x80100, 8, true } };
+	uint8_t *byte;
+	pthread_t thread;
+	uint32_t len;
+
+	make(_i & 1, _i & 4);
+	machine.own_threads = true;
+	stop_serving = false;
+	byte = machine.machine.ram + buffers[1].gpa;
+	ck_assert_int_eq(pthread_create(&thread, NULL, serve, NULL), 0);
+	for (int round = 0; round < 150; round++) {
+		ck_assert(vdriver_start(&driver, ring_features(_i) | F_RING_RESET, N_QUEUES, 16));
+		if (round % 3 == 0)
+			ck_assert(vdriver_transfer(&driver, 0, buffers, 2, &len));
+		if (round % 5 == 0) {
+			vdriver_select(&driver, 1);
+			vdriver_reset_queue(&driver);
+			vdriver_make_ring(&driver, 1, 4);
+			vdriver_program_queue(&driver, 1);
+		}
+		if (round % 7 == 0) {
+			ck_assert_int_eq(vmm_virtio_pause(echo.device, NULL, NULL), 0);
+			vmm_virtio_resume(echo.device);
+		}
+		for (uint16_t q = 0; q < N_QUEUES; q++)
+			for (int i = 0; i < 2; i++) /* what the smallest ring holds */
+				vdriver_send(&driver, q, buffers, 2);
+		ck_assert(vdriver_reset(&driver));
+		/* Nothing writes guest memory from here on: ThreadSanitizer would see it. */
+		*byte = (uint8_t)round;
+	}
+	__atomic_store_n(&stop_serving, true, __ATOMIC_RELEASE);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
 START_TEST(one_transport_only)
 {
 	struct vmm_virtio_mmio_config config = { .bus = NULL, .gpa = 0xd8000000, .irq_fd = 0 };
@@ -980,6 +1036,7 @@ int main(void)
 	tcase_add_loop_test(t, pause_and_resume, 0, 8);
 	tcase_add_loop_test(t, pause_waits_for_requests_in_flight, 0, 8);
 	tcase_add_loop_test(t, reset_ends_a_pause_that_waits, 0, 4);
+	tcase_add_loop_test(t, reset_against_processing, 0, 8);
 	tcase_add_loop_test(t, one_transport_only, 0, 2);
 
 	t = unit_case(suite, "registers");
