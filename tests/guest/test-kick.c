@@ -59,7 +59,7 @@ START_TEST(no_kick_is_lost)
 	unsigned int state = 1;
 
 	start(modes[_i]);
-	for (uint64_t i = 1; i <= 2000; i++) {
+	for (uint64_t i = 1; i <= 1000; i++) {
 		wanted = i;
 		vmm_vcpu_kick(vcpu);
 		ck_assert_msg(
