@@ -134,6 +134,20 @@ int vmm_pci_add_capability(struct vmm_pci_function *function, uint8_t id, const 
 	return (int)offset;
 }
 
+int vmm_pci_add_registers(struct vmm_pci_function *function, unsigned int offset, const void *data,
+	const void *writable, size_t size)
+{
+	if (offset < function->next_capability || offset >= CONFIG_BYTES)
+		return -EINVAL;
+	if (size == 0 || size > CONFIG_BYTES - offset)
+		return -ENOSPC;
+	memcpy(function->config + offset, data, size);
+	if (writable)
+		memcpy(function->writable + offset, writable, size);
+	function->next_capability = ALIGN_UP(offset + (unsigned int)size, 4u);
+	return 0;
+}
+
 uint8_t *vmm_pci_config_bytes(struct vmm_pci_function *function)
 {
 	return function->config;

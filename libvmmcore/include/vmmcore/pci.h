@@ -129,6 +129,14 @@ VMM_PUBLIC struct vmm_pci_function *vmm_pci_function_free(struct vmm_pci_functio
 VMM_PUBLIC int vmm_pci_add_capability(struct vmm_pci_function *function, uint8_t id,
 	const void *data, const void *writable, size_t size);
 
+/*
+ * Registers of the function's own at a fixed offset behind its capabilities so far; the next
+ * capability goes behind them. data and writable as above. Before the function is on a bus. 0,
+ * -EINVAL or -ENOSPC.
+ */
+VMM_PUBLIC int vmm_pci_add_registers(struct vmm_pci_function *function, unsigned int offset,
+	const void *data, const void *writable, size_t size);
+
 /* The 256 bytes of its configuration space; only before it is on a bus and in its callbacks. */
 VMM_PUBLIC uint8_t *vmm_pci_config_bytes(struct vmm_pci_function *function);
 
