@@ -255,7 +255,13 @@ void worker_finish(struct worker *worker)
 	if (worker->pid > 0) {
 		kill(worker->pid, SIGKILL);
 		waitpid(worker->pid, NULL, 0);
+		while (collect(worker, vmm_message_deadline(PATIENCE_NSEC)))
+			;
 	}
+	/* What a build with sanitizers found, however the worker ended. */
+	ck_assert_msg(
+		!strstr(worker->output, "Sanitizer") && !strstr(worker->output, "runtime error"),
+		"%s", worker->output);
 	vmm_base_close(worker->broker_fd);
 	vmm_base_close(worker->notify_fd);
 	vmm_base_close(worker->output_fd);
