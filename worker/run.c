@@ -237,7 +237,11 @@ static int on_signal(struct vmm_loop_source *source, uint32_t events, void *user
 
 static void console_changed(void *userdata, unsigned int n_clients)
 {
-	control_event(userdata, VMM_EVENT_CONSOLE, (int32_t)n_clients, NULL);
+	struct machine *machine = userdata;
+
+	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_CONSOLE, "console",
+		"%u attached to the console.", n_clients);
+	control_event(machine, VMM_EVENT_CONSOLE, (int32_t)n_clients, NULL);
 }
 
 /* ---- watchdog ---- */

@@ -24,6 +24,8 @@
 /* Beyond the three standard ones: hand-over, journal, notify. */
 #define MAX_KEPT_FDS (VMM_HANDOVER_MAX_FDS + 8)
 
+#define MAX_FDS 8192
+
 int sandbox_init(struct sandbox *sandbox)
 {
 	static const struct {
@@ -194,8 +196,16 @@ static int drop_capabilities(void)
 static int limit_resources(void)
 {
 	const struct rlimit none = { 0, 0 };
+	struct rlimit files;
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0)
+		return -errno;
+	/* As many as the largest machine takes, for each queue has descriptors; never more. */
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return -errno;
+	files.rlim_max = MIN(files.rlim_max, (rlim_t)MAX_FDS);
+	files.rlim_cur = files.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
 		return -errno;
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }

@@ -12,8 +12,9 @@
 
 /* Far more than the deepest device access needs; only what is touched is resident. */
 #define STACK_BYTES (128 << 10)
-/* A vCPU that does not leave a device's access for this long is stuck. */
-#define SYNC_NSEC UINT64_C(5000000000)
+/* How long a pause waits for vCPUs that are inside a device, as in a reset with requests in flight.
+ */
+#define SYNC_NSEC UINT64_C(1000000000)
 
 static void fail(struct vcpu *vcpu, int result, const char *step)
 {
@@ -198,13 +199,17 @@ void vcpus_open_gate(struct machine *machine)
 int vcpus_pause(struct machine *machine)
 {
 	struct vcpus *vcpus = &machine->vcpus;
+	uint64_t deadline_nsec = vmm_base_now_nsec() + SYNC_NSEC;
+	uint64_t now_nsec;
 	int r, result = 0;
 
 	/* All are told before any is waited for. */
 	for (uint32_t i = 0; i < vcpus->n_vcpus; i++)
 		vmm_vcpu_pause(vcpus->vcpus[i].vcpu);
 	for (uint32_t i = 0; i < vcpus->n_vcpus; i++) {
-		r = vmm_vcpu_sync(vcpus->vcpus[i].vcpu, SYNC_NSEC);
+		now_nsec = vmm_base_now_nsec();
+		r = vmm_vcpu_sync(vcpus->vcpus[i].vcpu,
+			now_nsec < deadline_nsec ? deadline_nsec - now_nsec : 0);
 		if (r < 0)
 			result = r;
 	}

@@ -20,7 +20,7 @@
 #include "base/util.h"
 #include "worker/message.h"
 
-#define PATIENCE_NSEC UINT64_C(20000000000)
+#define PATIENCE_NSEC UINT64_C(40000000000)
 #define BROKER_NUMBER 100
 
 static void await_readable(int fd, uint64_t deadline_nsec, const char *what)

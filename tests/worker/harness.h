@@ -38,7 +38,7 @@ void worker_hand_over(struct worker *worker);
 /* All three of these, and then waits for READY=1. */
 void worker_start(struct worker *worker, const struct guest *guest);
 
-/* Waits until text was notified, or was written to the output; fails the test after 20 s. */
+/* Waits until text was notified, or was written to the output; fails the test after 40 s. */
 void worker_await_notify(struct worker *worker, const char *text);
 void worker_await_output(struct worker *worker, const char *text);
 /* Waits for the end and returns the exit status, or 1000 and the signal. */

@@ -745,7 +745,7 @@ START_TEST(console_flood_is_bounded)
 	int control, slow, console;
 
 	guest_echo(&guest);
-	guest_flood(&guest, 'f', 200000);
+	guest_flood(&guest, 'f', 80000);
 	guest_print(&guest, "\nflooded\n");
 	guest_echo(&guest);
 	guest_poweroff(&guest);
