@@ -5,6 +5,7 @@
  * does not. What no thread may ever do is listed apart from the policies.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/kvm.h>
@@ -81,6 +82,18 @@ START_TEST(built_from_this_text_within_its_limits)
 	ck_assert_uint_le(vmm_seccomp_policy_n_calls(policy), policies[_i].max_calls);
 	printf("%s: %zu calls, %zu rules, %d instructions\n", policies[_i].name,
 		vmm_seccomp_policy_n_calls(policy), vmm_seccomp_policy_n_rules(policy), n);
+}
+END_TEST
+
+START_TEST(no_policy_is_left_out)
+{
+	char pattern[4096];
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "%s/*.policy", getenv("POLICY_DIR"));
+	ck_assert_int_eq(glob(pattern, 0, NULL, &found), 0);
+	ck_assert_uint_eq(found.gl_pathc, ARRAY_SIZE(policies));
+	globfree(&found);
 }
 END_TEST
 
@@ -220,6 +233,7 @@ int main(void)
 	}
 	tcase_add_checked_fixture(tcase, NULL, teardown);
 	tcase_add_loop_test(tcase, built_from_this_text_within_its_limits, 0, n);
+	tcase_add_test(tcase, no_policy_is_left_out);
 	tcase_add_loop_test(tcase, each_rule_has_its_reason, 0, n);
 	tcase_add_loop_test(tcase, each_rule_allows_and_denies, 0, n);
 	tcase_add_loop_test(tcase, never_in_any_thread, 0, n);

@@ -80,6 +80,11 @@ static void setup(void)
 		.ops = &ops,
 	};
 
+	n_output = 0;
+	n_ready = 0;
+	n_edges = 0;
+	level = false;
+	echo = false;
 	ck_assert_int_eq(vmm_bus_new(&bus), 0);
 	config.bus = bus;
 	sem_init(&edges, 0, 0);
