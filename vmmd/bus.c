@@ -252,11 +252,11 @@ static void on_job_refused(void *userdata, struct job *job, int code, const char
 
 	if (!request)
 		return;
-	bus_error_set(&error, code, text ? strdup(text) : NULL);
-	sd_bus_reply_method_error(request, &error);
-	/* What was made for this run alone goes with it. */
+	/* What was made for this run alone goes with it, before its requester knows. */
 	if (sd_bus_message_is_method_call(request, NULL, "RunTransientMachine") > 0)
 		manager_remove_transient(bus->manager, job->machine);
+	bus_error_set(&error, code, text ? strdup(text) : NULL);
+	sd_bus_reply_method_error(request, &error);
 }
 
 const struct manager_observer bus_observer = {
