@@ -16,7 +16,7 @@
 enum {
 	LIMIT_LINES = 10,
 	LIMIT_USEC = 10 * 1000 * 1000,
-	MAX_FIELDS = 8,
+	MAX_FIELDS = 9,
 };
 
 static bool to_journal;
@@ -80,8 +80,11 @@ void log_line(int priority, const struct log_about *about, const char *format, .
 		about && about->name ? ": " : "", text);
 	field(&fields, "PRIORITY=%d", priority);
 	field(&fields, "SYSLOG_IDENTIFIER=vmmd");
-	if (about && about->name)
+	if (about && about->name) {
 		field(&fields, "VMM_NAME=%s", about->name);
+		/* With OBJECT_PID the journal finds the unit itself, while the process lives. */
+		field(&fields, "OBJECT_SYSTEMD_UNIT=vmm@%s.service", about->name);
+	}
 	if (about && about->event)
 		field(&fields, "VMM_EVENT=%s", about->event);
 	if (about && about->id)

@@ -247,6 +247,9 @@ void machine_set_unit(struct machine *machine, enum unit_state unit_state, pid_t
 
 void machine_set_result(struct machine *machine, const char *result, int exit_status)
 {
+	/* One exit status for both; the worker has said which it was. */
+	if (strcmp(result, "guest-panic") == 0 && machine->last_end == VMM_END_TRIPLE_FAULT)
+		result = "triple-fault";
 	if (strcmp(machine->result, result) == 0 && machine->exit_status == exit_status)
 		return;
 	machine->result = result;
@@ -280,6 +283,62 @@ void machine_set_status(struct machine *machine, const char *format, ...)
 	machine_changed(machine, MACHINE_CHANGED_STATUS);
 }
 
+/* What a worker calls it, and where it was written. */
+static const struct config_where *find_origin(
+	const struct vm_config *config, const char *reason, const char **ret_key)
+{
+	const struct {
+		const char *prefix;
+		const char *key;
+		const struct config_where *where;
+	} origins[] = {
+		{ "kernel:", "[Boot] Kernel=", &config->boot.kernel.where },
+		{ "initrd:", "[Boot] Initrd=", &config->boot.initrd.where },
+		{ "command line:", "[Boot] CommandLine=", &config->boot.command_line.where },
+		{ "memory:", "[Machine] Memory=", &config->machine.memory_bytes.where },
+		{ "CPUs:", "[Machine] CPUs=", &config->machine.cpus.where },
+	};
+	char prefix[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(origins); i++)
+		if (strncmp(reason, origins[i].prefix, strlen(origins[i].prefix)) == 0) {
+			*ret_key = origins[i].key;
+			return origins[i].where;
+		}
+	for (size_t i = 0; i < config->n_drives; i++) {
+		snprintf(prefix, sizeof(prefix), "drive %.32s:", config->drives[i].name.value);
+		*ret_key = "[Drive]";
+		if (strncmp(reason, prefix, strlen(prefix)) == 0)
+			return &config->drives[i].where;
+	}
+	for (size_t i = 0; i < config->n_networks; i++) {
+		snprintf(prefix, sizeof(prefix), "network %.32s:", config->networks[i].name.value);
+		*ret_key = "[Network]";
+		if (strncmp(reason, prefix, strlen(prefix)) == 0)
+			return &config->networks[i].where;
+	}
+	return NULL;
+}
+
+void machine_explain(struct machine *machine)
+{
+	const struct vm_config *config = machine->config;
+	char reason[sizeof(machine->status_text)];
+	const struct config_where *where;
+	const char *key;
+
+	/* Only of the files that it was made from. */
+	if (!config || !machine->handed.valid || config->fingerprint != machine->handed.fingerprint)
+		return;
+	memcpy(reason, machine->status_text, sizeof(reason));
+	where = find_origin(config, reason, &key);
+	if (where && where->line > 0)
+		machine_set_status(machine, "%s:%u: %s: %s", config->files[where->file],
+			where->line, key, reason);
+	else if (where)
+		machine_set_status(machine, "%s: %s: %s", config->files[0], key, reason);
+}
+
 const char *machine_result_of_exit(int exit_status)
 {
 	switch (exit_status) {
@@ -299,6 +358,7 @@ void machine_control_status(struct machine *machine, const struct vmm_control_st
 {
 	machine->worker_state = status->state;
 	machine->worker_end = status->end;
+	machine->last_end = status->end;
 	if (!machine->handed.valid) {
 		/* Its state file has gone; what it was made from is not known. */
 		machine->handed = (struct machine_handed){ .valid = true,
@@ -318,11 +378,14 @@ void machine_control_event(struct machine *machine, const struct vmm_control_eve
 
 	machine->worker_state = event->state;
 	machine->worker_end = event->end;
+	machine->last_end = event->end;
 	switch (event->event) {
 	case VMM_EVENT_GUEST_PANICKED:
 		about.id = LOG_ID_PANICKED;
 		about.event = "panicked";
-		log_line(LOG_ERR, &about, "the guest has panicked");
+		machine_set_status(machine, "the guest has %s",
+			event->end == VMM_END_TRIPLE_FAULT ? "crashed (triple fault)" : "panicked");
+		log_line(LOG_ERR, &about, "%s", machine->status_text);
 		break;
 	case VMM_EVENT_RESET:
 		about.id = LOG_ID_REBOOTED;

@@ -80,6 +80,7 @@ struct machine {
 	char status_text[VMM_TEXT_SIZE];
 	uint32_t worker_state;   /* enum vmm_state, as the worker says */
 	uint32_t worker_end;     /* enum vmm_end */
+	uint32_t last_end;       /* the same, kept when the worker has gone */
 	struct control *control; /* owned; NULL: not connected */
 
 	struct job *job;  /* borrowed: the one under way, or NULL */
@@ -108,6 +109,12 @@ void machine_set_result(struct machine *machine, const char *result, int exit_st
 void machine_set_restarts(struct machine *machine, uint32_t n_restarts);
 void machine_set_status(struct machine *machine, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Of a worker that ended with VMM_WORKER_EXIT_CONFIG: puts the file, line and key that its reason
+ * is about before the reason in status_text.
+ */
+void machine_explain(struct machine *machine);
 
 /* The Result that an exit status of a worker stands for. */
 const char *machine_result_of_exit(int exit_status);

@@ -27,11 +27,13 @@
 #include "control.h"
 #include "error.h"
 #include "log.h"
+#include "notify-socket.h"
 #include "spawn.h"
 
 #define START_USEC (UINT64_C(90) * 1000 * 1000)
 #define STOP_USEC (UINT64_C(150) * 1000 * 1000)
 #define FORCE_USEC (UINT64_C(3) * 1000 * 1000)
+#define MAX_EXTEND_USEC (UINT64_C(600) * 1000 * 1000)
 
 /* As StartLimitIntervalSec= and StartLimitBurst= of the unit: a guest that reboots at once,
  * again and again. */
@@ -57,6 +59,13 @@ struct worker {
 	unsigned n_starts;            /* in this burst */
 	sd_event_source *exit_source; /* owned */
 	sd_event_source *timer;       /* owned */
+};
+
+/* manager->spawn */
+struct direct {
+	struct manager *manager;      /* borrowed */
+	struct notify_socket *notify; /* owned; NULL: none */
+	char notify_path[128];
 };
 
 static int start_worker(struct machine *machine);
@@ -136,6 +145,8 @@ static void ended(struct worker *worker, int status)
 		return;
 	}
 	machine_set_result(machine, timed_out ? "timeout" : result, status);
+	if (status == VMM_WORKER_EXIT_CONFIG)
+		machine_explain(machine);
 	machine_set_unit(machine,
 		status == VMM_WORKER_EXIT_POWEROFF || status == VMM_WORKER_EXIT_REBOOT
 			? UNIT_INACTIVE
@@ -146,7 +157,10 @@ static void ended(struct worker *worker, int status)
 static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
 	struct worker *worker = userdata;
+	struct direct *direct = worker->machine->manager->spawn;
 
+	if (direct->notify)
+		notify_socket_drain(direct->notify);
 	if (worker->machine->control)
 		control_drain(worker->machine->control);
 	ended(worker, info->si_code == CLD_EXITED ? info->si_status : -info->si_status);
@@ -225,11 +239,14 @@ static uid_t choose_uid(struct machine *machine)
 	return LAST_UID;
 }
 
-_Noreturn static void child(const char *worker, const char *name, int broker_fd, int log_fd)
+_Noreturn static void child(struct manager *manager, const char *name, int broker_fd, int log_fd)
 {
-	char broker[32];
+	const struct direct *direct = manager->spawn;
+	const char *worker = manager->worker, *mode = getenv("VMMD_SECCOMP");
+	char broker[32], notify[sizeof(direct->notify_path) + 16], seccomp[64];
 	char *argv[] = { (char *)worker, broker, (char *)name, NULL };
-	char *env[] = { NULL };
+	char *env[3] = {};
+	size_t n_env = 0;
 	sigset_t none;
 	int null_fd;
 
@@ -249,6 +266,13 @@ _Noreturn static void child(const char *worker, const char *name, int broker_fd,
 		_exit(VMM_WORKER_EXIT_FAILURE);
 	close_range(BROKER_FD + 1, ~0u, 0);
 	snprintf(broker, sizeof(broker), "--broker-fd=%d", BROKER_FD);
+	snprintf(notify, sizeof(notify), "NOTIFY_SOCKET=%s", direct->notify_path);
+	if (direct->notify)
+		env[n_env++] = notify;
+	/* For developers: what is not allowed is logged. Nothing else of our environment. */
+	snprintf(seccomp, sizeof(seccomp), "VMMD_SECCOMP=%s", mode ? mode : "");
+	if (mode)
+		env[n_env++] = seccomp;
 	execve(worker, argv, env);
 	dprintf(STDERR_FILENO, "%s: %s\n", worker, strerror(errno));
 	_exit(VMM_WORKER_EXIT_FAILURE);
@@ -293,7 +317,7 @@ static int start_worker(struct machine *machine)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		child(manager->worker, machine->name, theirs, log_fd);
+		child(manager, machine->name, theirs, log_fd);
 	worker->pid = pid;
 	worker->stopping = false;
 	r = watch_child(worker);
@@ -502,8 +526,31 @@ static int find_worker(struct manager *manager, const char *name)
 	return 0;
 }
 
+/* Of what a worker says: why it cannot start, and that it takes longer. READY=1 is an event of
+ * the control socket. */
+static void on_notify(void *userdata, pid_t pid, const char *line)
+{
+	struct direct *direct = userdata;
+	struct manager *manager = direct->manager;
+	unsigned long long usec;
+
+	for (size_t i = 0; i < manager->n_machines; i++) {
+		struct machine *machine = manager->machines[i];
+
+		if (machine->leader != pid)
+			continue;
+		if (strncmp(line, "STATUS=", 7) == 0)
+			machine_set_status(machine, "%s", line + 7);
+		else if (machine->unit_state == UNIT_STARTING &&
+			 sscanf(line, "EXTEND_TIMEOUT_USEC=%llu", &usec) == 1)
+			set_timer(machine->spawn, MIN(usec, (unsigned long long)MAX_EXTEND_USEC));
+		return;
+	}
+}
+
 static int direct_enumerate(struct manager *manager)
 {
+	struct direct *direct = manager->spawn;
 	CLEANUP(free_p) char *path = NULL;
 	struct dirent *entry;
 	DIR *dir;
@@ -513,6 +560,14 @@ static int direct_enumerate(struct manager *manager)
 		path = NULL;
 		return -ENOMEM;
 	}
+	if ((size_t)snprintf(direct->notify_path, sizeof(direct->notify_path), "%s/notify",
+		    manager->run_dir) < sizeof(direct->notify_path))
+		r = notify_socket_new(
+			manager->event, direct->notify_path, on_notify, direct, &direct->notify);
+	if (!direct->notify)
+		log_warning("workers cannot say why they fail: %s/notify: %s", manager->run_dir,
+			strerror(r < 0 ? -r : ENAMETOOLONG));
+	r = 0;
 	dir = opendir(path);
 	if (!dir)
 		return -errno;
@@ -525,13 +580,23 @@ static int direct_enumerate(struct manager *manager)
 
 static int direct_init(struct manager *manager)
 {
+	struct direct *direct = calloc(1, sizeof(*direct));
 	int none = -EBADF;
 
+	if (!direct)
+		return -ENOMEM;
+	direct->manager = manager;
+	manager->spawn = direct;
 	return broker_new(manager, &none, &manager->broker);
 }
 
 static void direct_finish(struct manager *manager)
 {
+	struct direct *direct = manager->spawn;
+
+	if (direct)
+		notify_socket_free(direct->notify);
+	free(direct);
 }
 
 static void *direct_authenticate(

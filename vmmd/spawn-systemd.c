@@ -120,8 +120,13 @@ static void evaluate(struct machine *machine)
 
 	machine_set_restarts(machine, facts->n_restarts);
 	machine_set_result(machine, unit_facts_result(facts), unit_facts_exit_status(facts));
-	if (facts->status_text[0] && !machine->control && machine_is_active(machine))
+	/* Its last words; and what it says while nobody is connected to it. */
+	if (facts->status_text[0] &&
+		(state == UNIT_FAILED || (machine_is_active(machine) && !machine->control))) {
 		machine_set_status(machine, "%s", facts->status_text);
+		if (strcmp(machine->result, "configuration") == 0)
+			machine_explain(machine);
+	}
 	machine_set_unit(machine, state, (pid_t)facts->main_pid);
 }
 

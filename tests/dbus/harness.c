@@ -24,6 +24,7 @@ enum {
 };
 
 char env_root[64];
+const char *env_worker = FAKE_WORKER;
 static char bus_address[128];
 static pid_t dbus_pid, vmmd_pid;
 
@@ -140,12 +141,13 @@ static bool vmmd_answers(void)
 
 void env_start_vmmd(void)
 {
-	char root[128], bus[160];
-	char *argv[] = { (char *)VMMD, (char *)"--spawn=direct", root, bus,
-		(char *)"--worker=" WORKER, (char *)"--verbose", NULL };
+	char root[128], bus[160], worker[512];
+	char *argv[] = { (char *)VMMD, (char *)"--spawn=direct", root, bus, worker,
+		(char *)"--verbose", NULL };
 
 	snprintf(root, sizeof(root), "--root=%s", env_root);
 	snprintf(bus, sizeof(bus), "--bus=%s", bus_address);
+	snprintf(worker, sizeof(worker), "--worker=%s", env_worker);
 	vmmd_pid = spawn(argv, "vmmd.log");
 	for (int i = 0; i < WAIT_MSEC / 10; i++) {
 		ck_assert_msg(waitpid(vmmd_pid, NULL, WNOHANG) == 0, "vmmd has ended");

@@ -20,7 +20,8 @@
 #define JOB_I "org.vmmd1.Job"
 #define PROPERTIES_I "org.freedesktop.DBus.Properties"
 
-extern char env_root[]; /* vmmd's */
+extern char env_root[];        /* vmmd's */
+extern const char *env_worker; /* the fake one; another before env_start() */
 
 /* Once for a group of tests; env_stop() ends the program where vmmd does not end well. */
 void env_start(void);
