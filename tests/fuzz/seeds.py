@@ -259,6 +259,26 @@ def virtqueue():
         (0, packed_desc(0xa00, 16, INDIRECT | NEXT)), (0xa00, table)])
 
 
+def console_message(port, kind, value=1):
+    return chain(3, out(struct.pack("<IHH", port, kind, value)))
+
+
+def virtio_console():
+    buffers = b"".join(chain(2, into(80)) for _ in range(8))
+    ready = console_message(0, 0)
+    ports = b"".join(console_message(port, 3) + console_message(port, 6) for port in range(3))
+    yield from scripts(
+        output=chain(1, out(b"hello "), out(b"world\n")) + chain(5, out(b"x" * 300)) + event(0),
+        input=chain(0, into(10)) + event(1, 200) + chain(0, into(100), into(100)) + event(1, 9),
+        ports=buffers + ready + ports + event(1, 33) + chain(4, into(64)) + event(2, 1),
+        starved=ready + ports + ready + ports + event(3, 7) + buffers + console_message(0, 6, 0),
+        hostile=console_message(7, 3) + console_message(0, 99) + chain(3, out(b"abc")) +
+        chain(2, into(3)) + ready + chain(0, out(b"no")) + event(1, 5) + RESTART + ready,
+        slow=event(4, 3) + chain(5, out(b"y" * 500)) + event(5) + event(4, 0) + event(5),
+        limited=event(6, 1) + chain(1, out(b"z" * 500)) + event(7) + event(6, 0) + event(7),
+        emergency=bytes([4, 8, 65, 4, 0, 1]))
+
+
 def main():
     name, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
