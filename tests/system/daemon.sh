@@ -42,14 +42,14 @@ daemon_killed() {
 # A VM that starts while vmmd is down waits for it in the socket's queue.
 start_without_daemon() {
 	systemctl stop vmmd.service
-	guest_machine late "$(with_run true)"
+	guest_machine late "$(with_init true)"
 	systemctl start vmm@late
 	systemctl -q is-active vmmd.service
 	wait_end late 180 0
 }
 
 end_while_daemon_is_down() {
-	guest_machine gone "$(with_run true)"
+	guest_machine gone "$(with_init true)"
 	systemctl start vmm@gone
 	systemctl mask --runtime vmmd.service
 	systemctl stop vmmd.service
@@ -98,8 +98,8 @@ worker_of_another_machine() {
 }
 
 two_machines() {
-	guest_machine one "$(with_run 'sleep 5')"
-	guest_machine two "$(with_run 'sleep 5')"
+	guest_machine one "$(with_init 'sleep 5')"
+	guest_machine two "$(with_init 'sleep 5')"
 	systemctl start vmm@one vmm@two
 	listed one running
 	listed two running

@@ -8,7 +8,7 @@
 disk_machine() {
 	local name=$1 cmd=$2
 	shift 2
-	guest_machine "$name" "Machine.Transport=${transport-}" "$(with_run "$cmd")"
+	guest_machine "$name" "Machine.Transport=${transport-}" "$(with_init "$cmd")"
 	printf '%s\n' '[Drive]' 'Name=data' "$@" >>"/etc/vmm/$name.vm"
 }
 

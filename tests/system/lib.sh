@@ -4,6 +4,7 @@
 # What system tests are made of: VMs from the guest images of the test bed, their consoles in the
 # journal, and questions about them that fail with a reason.
 
+slow=${TEST_SLOW:-1} # times as long as on an idle machine
 images=/var/lib/vmm-test
 disks=/var/lib/vmm
 
@@ -41,7 +42,7 @@ matches() {
 
 # eventually SECONDS WHAT CMD...: CMD is tried until it succeeds.
 eventually() {
-	local deadline=$((SECONDS + $1)) what=$2
+	local deadline=$((SECONDS + $1 * slow)) what=$2
 	shift 2
 	until "$@"; do
 		((SECONDS < deadline)) || fail "$what: not within the time"
@@ -94,9 +95,17 @@ hard_stop() {
 	wait_end "$1" 15 0
 }
 
-# with_run CMD: a kernel command line on which the guest runs CMD and powers off.
+# with_run CMD: a kernel command line on which the guest's systemd, when it is up, runs CMD and powers
+# off. CMD holds no double quotes.
 with_run() {
 	printf 'Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet vmm.run="%s"' "$1"
+}
+
+# with_init CMD: the same with a shell in place of systemd, for tests of what lies below: several
+# times as fast.
+with_init() {
+	printf 'Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet init=/bin/sh -- -c "%s"' \
+		"echo vmm-run: begin; $1; echo vmm-run: exit \$?; poweroff -f"
 }
 
 unit_property() {
@@ -114,7 +123,7 @@ console_has() {
 
 # wait_console NAME SECONDS PATTERN
 wait_console() {
-	local deadline=$((SECONDS + $2)) state
+	local deadline=$((SECONDS + $2 * slow)) state
 	until console_has "$1" "$3"; do
 		state=$(unit_property "$1" ActiveState)
 		if [[ $state == failed || $state == inactive ]]; then
@@ -139,7 +148,7 @@ wait_unit() {
 
 # wait_end NAME SECONDS STATUS: until its unit is done, with the worker's exit status.
 wait_end() {
-	local deadline=$((SECONDS + $2))
+	local deadline=$((SECONDS + $2 * slow))
 	while [[ $(unit_property "$1" ActiveState) != @(inactive|failed) ]]; do
 		((SECONDS < deadline)) || fail "$1 has not ended within $2 s"
 		sleep 0.3

@@ -96,7 +96,7 @@ immutable() {
 
 # A second VM on a writable disk; the first one goes on.
 locked_disk() {
-	guest_machine first "$(with_run 'sleep 1000')"
+	guest_machine first "$(with_init 'sleep 1000')"
 	guest_machine second "Drive.Path=$disks/first.raw"
 	systemctl start vmm@first
 	refused second Path 'lock|in use|used by'
@@ -152,7 +152,7 @@ no_kvm() {
 # What is not known is a warning, with file and line, and the VM runs.
 unknown_is_a_warning() {
 	local line
-	guest_machine warned "$(with_run true)"
+	guest_machine warned "$(with_init true)"
 	printf '[Machine]\nColour=green\n[Weather]\nRain=yes\n' >>/etc/vmm/warned.vm
 	systemctl start vmm@warned
 	wait_end warned 180 0

@@ -99,7 +99,7 @@ transient() {
 	local rc=0
 	cp --reflink=always "$images/root.raw" "$disks/once.raw"
 	vmmctl run --name=once --kernel="$images/vmlinuz-cloud" --initrd="$images/initrd-cloud" \
-		--append='root=/dev/vda rw console=ttyS0 quiet vmm.run="echo it is $((40 + 2))"' \
+		--append='root=/dev/vda rw console=ttyS0 quiet init=/bin/sh -- -c "echo it is $((40 + 2)); poweroff -f"' \
 		--memory=384M --drive="$disks/once.raw" <"/dev/null" >"$TEST_DIR/screen" || rc=$?
 	equals "status" "$rc" 0
 	grep -aq 'it is 42' "$TEST_DIR/screen"
