@@ -61,13 +61,31 @@ static bool is_available(uint16_t flags, bool wrap)
 	return avail == wrap && used != wrap;
 }
 
+static ALWAYS_INLINE int finish(struct vmm_virtqueue *queue, const struct walk *walk,
+	uint32_t n_slots, uint16_t id, struct vmm_virtqueue_chain *ret_chain)
+{
+	int r;
+
+	r = walk_end(queue, walk, ret_chain);
+	if (r < 0)
+		return r;
+	ret_chain->id = id;
+	ret_chain->n_descriptors = (uint16_t)n_slots;
+	advance(queue, &queue->next_avail, &queue->avail_wrap, n_slots);
+	queue->n_in_flight++;
+	queue->n_in_flight_slots += n_slots;
+	return 1;
+}
+
 /* All entries of the table belong to the chain; of their flags only WRITE counts (2.8.7). */
-static int walk_indirect(
-	struct vmm_virtqueue *queue, struct walk *walk, const struct desc_copy *desc)
+static __attribute__((noinline)) int pop_indirect(struct vmm_virtqueue *queue, struct walk walk,
+	struct desc_copy desc, struct vmm_virtqueue_chain *ret_chain)
 {
 	struct indirect_table table;
 	int r;
 
+	if ((desc.fourth & DESC_F_NEXT) || walk.n_walked > 1)
+		return virtqueue_fault(queue, "indirect descriptor in a chain");
 	r = virtqueue_indirect_table(queue, desc, &table);
 	if (r < 0)
 		return r;
@@ -76,43 +94,36 @@ static int walk_indirect(
 	for (uint32_t i = 0; i < table.n; i++) {
 		struct desc_copy entry;
 
-		r = virtqueue_indirect_read(queue, &table, i, &entry);
+		r = indirect_read(queue, &table, i, &entry);
 		if (r < 0)
 			return r;
-		r = walk_add(queue, walk, entry.addr, entry.len, entry.fourth & DESC_F_WRITE);
+		r = walk_add(queue, &walk, entry.addr, entry.len, entry.fourth & DESC_F_WRITE);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return finish(queue, &walk, 1, desc.third, ret_chain);
 }
 
-/* Entries from next_avail on; desc is a copy of the first. */
-static int walk_chain(
-	struct vmm_virtqueue *queue, struct walk *walk, struct desc_copy desc, uint16_t *ret_id)
+/* A chain of any form. desc is a copy of its first entry. */
+static __attribute__((noinline)) int pop_chain(struct vmm_virtqueue *queue, struct iovec *iov,
+	size_t n_iov, struct vmm_virtqueue_chain *ret_chain, struct desc_copy desc)
 {
+	struct walk walk = walk_begin(iov, n_iov);
 	uint32_t index = queue->next_avail;
+	int r;
 
 	for (;;) {
-		uint16_t flags = desc.fourth;
-		int r;
-
 		/* A chain may not reach into entries that the device still has. */
-		if (queue->n_in_flight_slots + walk->n_walked >= queue->size)
+		if (queue->n_in_flight_slots + walk.n_walked >= queue->size)
 			return virtqueue_fault(queue, "chain longer than the queue");
-		walk->n_walked++;
-		if (flags & DESC_F_INDIRECT) {
-			if ((flags & DESC_F_NEXT) || walk->n_walked > 1)
-				return virtqueue_fault(queue, "indirect descriptor in a chain");
-			*ret_id = desc.third;
-			return walk_indirect(queue, walk, &desc);
-		}
-		r = walk_add(queue, walk, desc.addr, desc.len, flags & DESC_F_WRITE);
+		walk.n_walked++;
+		if (desc.fourth & DESC_F_INDIRECT)
+			return pop_indirect(queue, walk, desc, ret_chain);
+		r = walk_add(queue, &walk, desc.addr, desc.len, desc.fourth & DESC_F_WRITE);
 		if (r < 0)
 			return r;
-		if (!(flags & DESC_F_NEXT)) {
-			*ret_id = desc.third;
-			return 0;
-		}
+		if (!(desc.fourth & DESC_F_NEXT))
+			return finish(queue, &walk, walk.n_walked, desc.third, ret_chain);
 		if (++index == queue->size)
 			index = 0;
 		desc = desc_load(&queue->pack.ring[index]);
@@ -122,31 +133,26 @@ static int walk_chain(
 int packed_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
 	struct vmm_virtqueue_chain *ret_chain)
 {
-	struct walk walk = { .iov = iov, .n_iov = n_iov };
-	struct desc_copy desc;
-	uint16_t id = 0;
-	int r;
+	struct desc_copy desc = desc_load_acquire(&queue->pack.ring[queue->next_avail]);
 
-	desc = desc_load_acquire(&queue->pack.ring[queue->next_avail]);
 	if (!is_available(desc.fourth, queue->avail_wrap))
 		return 0;
-
-	r = walk_chain(queue, &walk, desc, &id);
-	if (r < 0)
-		return r;
-	r = walk_end(queue, &walk, ret_chain);
-	if (r < 0)
-		return r;
-	ret_chain->id = id;
-	ret_chain->n_descriptors = (uint16_t)walk.n_walked;
-	advance(queue, &queue->next_avail, &queue->avail_wrap, walk.n_walked);
+	if ((desc.fourth & (DESC_F_NEXT | DESC_F_INDIRECT)) ||
+		queue->n_in_flight_slots >= queue->size ||
+		!single(queue, iov, n_iov, desc.addr, desc.len, desc.fourth & DESC_F_WRITE,
+			ret_chain))
+		return pop_chain(queue, iov, n_iov, ret_chain, desc);
+	ret_chain->id = desc.third;
+	advance(queue, &queue->next_avail, &queue->avail_wrap, 1);
 	queue->n_in_flight++;
-	queue->n_in_flight_slots += walk.n_walked;
+	queue->n_in_flight_slots++;
 	return 1;
 }
 
 void packed_undo(struct vmm_virtqueue *queue, uint16_t n_slots)
 {
+	assert(queue->n_in_flight_slots >= n_slots);
+	queue->n_in_flight_slots -= n_slots;
 	if (queue->next_avail < n_slots) {
 		queue->next_avail = (uint16_t)(queue->next_avail + queue->size - n_slots);
 		queue->avail_wrap = !queue->avail_wrap;
@@ -160,6 +166,8 @@ void packed_fill(struct vmm_virtqueue *queue, uint16_t id, uint16_t n_slots, uin
 	struct packed_desc *desc = &queue->pack.ring[queue->next_fill];
 	uint16_t flags = queue->fill_wrap ? DESC_F_AVAIL | DESC_F_USED : 0;
 
+	assert(queue->n_in_flight_slots >= n_slots);
+	queue->n_in_flight_slots -= n_slots;
 	/* The length counts only where the flag says that something was written (2.8.4). */
 	if (len > 0)
 		flags |= DESC_F_WRITE;

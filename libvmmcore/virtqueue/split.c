@@ -66,75 +66,86 @@ static int refresh_avail(struct vmm_virtqueue *queue)
 	return 1;
 }
 
-static int walk_indirect(
-	struct vmm_virtqueue *queue, struct walk *walk, const struct desc_copy *desc)
+static ALWAYS_INLINE int finish(struct vmm_virtqueue *queue, const struct walk *walk, uint16_t head,
+	struct vmm_virtqueue_chain *ret_chain)
+{
+	int r;
+
+	r = walk_end(queue, walk, ret_chain);
+	if (r < 0)
+		return r;
+	ret_chain->id = head;
+	ret_chain->n_descriptors = 1; /* of the available ring */
+	queue->next_avail++;
+	queue->n_in_flight++;
+	return 1;
+}
+
+/* The rest of a chain lies in an indirect table, which desc describes. */
+static __attribute__((noinline)) int pop_indirect(struct vmm_virtqueue *queue, struct walk walk,
+	struct desc_copy desc, uint16_t head, struct vmm_virtqueue_chain *ret_chain)
 {
 	struct indirect_table table;
 	uint32_t index = 0;
 	int r;
 
+	if (desc.third & DESC_F_NEXT)
+		return virtqueue_fault(queue, "indirect descriptor with a next");
 	r = virtqueue_indirect_table(queue, desc, &table);
 	if (r < 0)
 		return r;
 	for (;;) {
 		struct desc_copy entry;
-		uint16_t flags;
 
 		if (index >= table.n)
 			return virtqueue_fault(queue, "next beyond the indirect table");
-		if (walk->n_walked++ >= queue->size)
+		if (walk.n_walked++ >= queue->size)
 			return virtqueue_fault(queue, "chain longer than the queue");
-		r = virtqueue_indirect_read(queue, &table, index, &entry);
+		r = indirect_read(queue, &table, index, &entry);
 		if (r < 0)
 			return r;
-		flags = entry.third;
-		if (flags & DESC_F_INDIRECT)
+		if (entry.third & DESC_F_INDIRECT)
 			return virtqueue_fault(queue, "indirect descriptor in an indirect table");
-		r = walk_add(queue, walk, entry.addr, entry.len, flags & DESC_F_WRITE);
+		r = walk_add(queue, &walk, entry.addr, entry.len, entry.third & DESC_F_WRITE);
 		if (r < 0)
 			return r;
-		if (!(flags & DESC_F_NEXT))
-			return 0;
+		if (!(entry.third & DESC_F_NEXT))
+			return finish(queue, &walk, head, ret_chain);
 		index = entry.fourth;
 	}
 }
 
-static int walk_chain(struct vmm_virtqueue *queue, struct walk *walk, uint16_t head)
+/* A chain of any form. desc is a copy of its head, whose index is in ret_chain->id already. */
+static __attribute__((noinline)) int pop_chain(struct vmm_virtqueue *queue, struct iovec *iov,
+	size_t n_iov, struct vmm_virtqueue_chain *ret_chain, struct desc_copy desc)
 {
-	uint16_t index = head;
+	struct walk walk = walk_begin(iov, n_iov);
+	uint16_t head = ret_chain->id;
 
 	for (;;) {
-		struct desc_copy desc;
-		uint16_t flags;
 		int r;
 
-		if (index >= queue->size)
-			return virtqueue_fault(queue, "descriptor index beyond the queue size");
-		/* Each descriptor counts, so a loop ends here as well. */
-		if (walk->n_walked++ >= queue->size)
+		/* The indirect descriptor itself does not count as part of the chain. */
+		if (desc.third & DESC_F_INDIRECT)
+			return pop_indirect(queue, walk, desc, head, ret_chain);
+		/* Each other descriptor does, so a loop ends here as well. */
+		if (walk.n_walked++ >= queue->size)
 			return virtqueue_fault(queue, "chain longer than the queue");
-		desc = desc_load(&queue->split.desc[index]);
-		flags = desc.third;
-		if (flags & DESC_F_INDIRECT) {
-			if (flags & DESC_F_NEXT)
-				return virtqueue_fault(queue, "indirect descriptor with a next");
-			/* The indirect descriptor itself is no part of the chain (2.7.5.3.1). */
-			walk->n_walked--;
-			return walk_indirect(queue, walk, &desc);
-		}
-		r = walk_add(queue, walk, desc.addr, desc.len, flags & DESC_F_WRITE);
+		r = walk_add(queue, &walk, desc.addr, desc.len, desc.third & DESC_F_WRITE);
 		if (r < 0)
 			return r;
-		if (!(flags & DESC_F_NEXT))
-			return 0;
-		index = desc.fourth;
+		if (!(desc.third & DESC_F_NEXT))
+			return finish(queue, &walk, head, ret_chain);
+		if (desc.fourth >= queue->size)
+			return virtqueue_fault(queue, "descriptor index beyond the queue size");
+		desc = desc_load(&queue->split.desc[desc.fourth]);
 	}
 }
 
 int split_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
 	struct vmm_virtqueue_chain *ret_chain)
 {
-	struct walk walk = { .iov = iov, .n_iov = n_iov };
+	struct desc_copy desc;
 	uint16_t head;
 	int r;
 
@@ -143,21 +154,21 @@ int split_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
 		if (r <= 0)
 			return r;
 	}
-	if (queue->n_in_flight >= queue->size)
+	if (UNLIKELY(queue->n_in_flight >= queue->size))
 		return virtqueue_fault(queue, "more chains in flight than the queue has entries");
 
 	head = ring_load(&queue->split.avail->ring[queue->next_avail & (queue->size - 1)]);
-	r = walk_chain(queue, &walk, head);
-	if (r < 0)
-		return r;
-	r = walk_end(queue, &walk, ret_chain);
-	if (r < 0)
-		return r;
+	if (UNLIKELY(head >= queue->size))
+		return virtqueue_fault(queue, "descriptor index beyond the queue size");
+	desc = desc_load(&queue->split.desc[head]);
 	ret_chain->id = head;
-	ret_chain->n_descriptors = 1; /* of the available ring */
+
+	if ((desc.third & (DESC_F_NEXT | DESC_F_INDIRECT)) ||
+		!single(queue, iov, n_iov, desc.addr, desc.len, desc.third & DESC_F_WRITE,
+			ret_chain))
+		return pop_chain(queue, iov, n_iov, ret_chain, desc);
 	queue->next_avail++;
 	queue->n_in_flight++;
-	queue->n_in_flight_slots++;
 	return 1;
 }
 

@@ -68,18 +68,23 @@ struct packed_event {
 };
 static_assert(sizeof(struct packed_event) == 4, "VIRTIO 1.2, 2.8.14");
 
-/* A memory region that was used lately. size 0: none. */
+/* A memory region that was used lately, not a read-only one. size 0: none. */
 struct region_cache {
 	uint64_t gpa;
 	uint64_t size_bytes;
 	uint8_t *host;
-	bool read_only;
+};
+
+enum mode {
+	MODE_INACTIVE,
+	MODE_SPLIT,
+	MODE_PACKED,
+	MODE_BROKEN, /* active, but a guest fault stopped it */
 };
 
 struct vmm_virtqueue {
-	bool active;
-	bool broken;
-	bool packed;
+	enum mode mode;
+	bool packed; /* also while broken */
 	bool event_idx;
 	bool indirect;
 	bool avail_wrap; /* packed */
@@ -95,7 +100,7 @@ struct vmm_virtqueue {
 	uint32_t n_filled_slots; /* packed: ring entries of those */
 	uint32_t n_unsignalled;  /* ring entries made visible since the last should_notify */
 	uint32_t n_in_flight;
-	uint32_t n_in_flight_slots;
+	uint32_t n_in_flight_slots; /* packed: ring entries of those */
 	union {
 		struct {
 			struct split_desc *desc;
@@ -108,8 +113,7 @@ struct vmm_virtqueue {
 			struct packed_event *device;
 		} pack;
 	};
-	struct region_cache regions[2];
-	uint8_t next_region; /* which of those is replaced next */
+	struct region_cache regions[2]; /* the one used last first */
 	const char *fault;
 	struct vmm_mem *mem; /* borrowed */
 	struct vmm_virtqueue_config config;
@@ -205,80 +209,128 @@ static inline struct desc_copy desc_load_acquire(const struct packed_desc *desc)
 /* Breaks the queue. Returns -VMM_EGUEST. */
 int virtqueue_fault(struct vmm_virtqueue *queue, const char *reason);
 
-/* The chain being collected. */
+/*
+ * The chain being collected. Its address goes to functions that are inlined only, so that it
+ * lives in registers: see the figures of tests/perf/virtqueue.c.
+ */
 struct walk {
-	struct iovec *iov;
-	size_t n_iov;
-	size_t n;
-	size_t n_readable;
+	struct iovec *start;
+	struct iovec *at; /* the next one to fill */
+	struct iovec *end;
+	struct iovec *first_writable; /* NULL: all readable so far */
 	uint64_t bytes;
-	uint64_t readable_bytes;
-	uint32_t n_walked; /* descriptors, of all tables */
-	bool writing;
+	uint64_t readable_bytes; /* where first_writable is set */
+	uint32_t n_walked;       /* descriptors, of all tables */
 };
 
-/* What the cached regions do not hold: looks the range up and fills as many iovecs as it takes. */
-int virtqueue_map_slowly(
-	struct vmm_virtqueue *queue, struct walk *walk, uint64_t gpa, uint32_t len, bool writing);
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNLIKELY(condition) __builtin_expect(condition, false)
 
-static inline void *region_lookup(
-	const struct region_cache *region, uint64_t gpa, uint64_t len, bool writing)
+static ALWAYS_INLINE struct walk walk_begin(struct iovec *iov, size_t n_iov)
 {
-	uint64_t offset = gpa - region->gpa;
+	return (struct walk){ .start = iov, .at = iov, .end = iov + n_iov };
+}
 
-	/* A gpa below the region wraps to an offset beyond its size. */
-	if (offset >= region->size_bytes || len > region->size_bytes - offset ||
-		(writing && region->read_only))
-		return NULL;
-	return region->host + offset;
+/*
+ * What the region used last does not hold: looks the range up and fills iovecs. Returns their
+ * number (0 for length 0), -ENOBUFS or -VMM_EGUEST.
+ */
+int virtqueue_map_slowly(struct vmm_virtqueue *queue, uint64_t gpa, uint32_t len, bool writing,
+	struct iovec *iov, size_t n_iov);
+
+/* True where a range of at least one byte lies in the region. */
+static ALWAYS_INLINE bool region_has(
+	const struct region_cache *region, uint64_t offset, uint64_t len)
+{
+	/* A gpa below the region gave an offset beyond its size, a length of 0 the largest one. */
+	return offset < region->size_bytes && len - 1 < region->size_bytes - offset;
 }
 
 /* Adds the buffer of one descriptor. 0, -ENOBUFS or -VMM_EGUEST. */
-static inline int walk_add(
+static ALWAYS_INLINE int walk_add(
 	struct vmm_virtqueue *queue, struct walk *walk, uint64_t gpa, uint32_t len, bool writing)
 {
-	void *host;
+	const struct region_cache *region = &queue->regions[0];
+	uint64_t offset = gpa - region->gpa;
+	int r;
 
-	if (writing != walk->writing) {
-		if (!writing)
-			return virtqueue_fault(queue, "readable descriptor after a writable one");
-		walk->writing = true;
-		walk->n_readable = walk->n;
+	if (writing && !walk->first_writable) {
+		walk->first_writable = walk->at;
 		walk->readable_bytes = walk->bytes;
+	} else if (UNLIKELY(!writing && walk->first_writable)) {
+		return virtqueue_fault(queue, "readable descriptor after a writable one");
 	}
 	walk->bytes += len;
 
-	host = region_lookup(&queue->regions[0], gpa, len, writing);
-	if (!host || len == 0)
-		return virtqueue_map_slowly(queue, walk, gpa, len, writing);
-	if (walk->n == walk->n_iov)
-		return -ENOBUFS;
-	walk->iov[walk->n++] = (struct iovec){ .iov_base = host, .iov_len = len };
+	if (UNLIKELY(!region_has(region, offset, len)) || UNLIKELY(walk->at == walk->end)) {
+		r = virtqueue_map_slowly(
+			queue, gpa, len, writing, walk->at, (size_t)(walk->end - walk->at));
+		if (r < 0)
+			return r;
+		walk->at += r;
+		return 0;
+	}
+	*walk->at++ = (struct iovec){ .iov_base = region->host + offset, .iov_len = len };
 	return 0;
 }
 
 /* Ends a walk: checks the sum and describes the chain, but for its id and number of entries. */
-static inline int walk_end(
+static ALWAYS_INLINE int walk_end(
 	struct vmm_virtqueue *queue, const struct walk *walk, struct vmm_virtqueue_chain *chain)
 {
-	size_t n_readable = walk->writing ? walk->n_readable : walk->n;
-	uint64_t readable_bytes = walk->writing ? walk->readable_bytes : walk->bytes;
+	struct iovec *middle = walk->at;
+	uint64_t readable_bytes = walk->bytes;
 
 	/* At most 2^15 descriptors of less than 2^32 bytes: the sum has not wrapped. */
-	if (walk->bytes > CHAIN_MAX_BYTES)
+	if (UNLIKELY(walk->bytes > CHAIN_MAX_BYTES))
 		return virtqueue_fault(queue, "chain of more than 2^32 bytes");
-	chain->readable = walk->iov;
-	chain->writable = walk->iov + n_readable;
-	chain->n_readable = (uint32_t)n_readable;
-	chain->n_writable = (uint32_t)(walk->n - n_readable);
+	if (walk->first_writable) {
+		middle = walk->first_writable;
+		readable_bytes = walk->readable_bytes;
+	}
+	chain->readable = walk->start;
+	chain->writable = middle;
+	chain->n_readable = (uint32_t)(middle - walk->start);
+	chain->n_writable = (uint32_t)(walk->at - middle);
 	chain->readable_bytes = readable_bytes;
 	chain->writable_bytes = walk->bytes - readable_bytes;
 	return 0;
 }
 
 /*
- * An indirect table (2.7.5.3, 2.8.7), checked: reads descriptor index of it. host is NULL where
- * the table crosses regions or is not aligned; then each descriptor is read by itself.
+ * One buffer in the region used last, as in most network queues: a chain in a straight line,
+ * without what a walk has to remember. False where it is not that simple.
+ */
+static ALWAYS_INLINE bool single(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
+	uint64_t gpa, uint32_t len, bool writing, struct vmm_virtqueue_chain *chain)
+{
+	const struct region_cache *region = &queue->regions[0];
+	uint64_t offset = gpa - region->gpa;
+
+	if (!region_has(region, offset, len) || n_iov == 0)
+		return false;
+	*iov = (struct iovec){ .iov_base = region->host + offset, .iov_len = len };
+	chain->readable = iov;
+	if (writing) {
+		chain->writable = iov;
+		chain->n_readable = 0;
+		chain->n_writable = 1;
+		chain->readable_bytes = 0;
+		chain->writable_bytes = len;
+	} else {
+		chain->writable = iov + 1;
+		chain->n_readable = 1;
+		chain->n_writable = 0;
+		chain->readable_bytes = len;
+		chain->writable_bytes = 0;
+	}
+	chain->n_descriptors = 1;
+	return true;
+}
+
+/*
+ * An indirect table (2.7.5.3, 2.8.7), checked as a whole. host is NULL where the table crosses
+ * regions or is not aligned; then each descriptor is read by itself.
  */
 struct indirect_table {
 	const uint8_t *host;
@@ -286,10 +338,21 @@ struct indirect_table {
 	uint32_t n;
 };
 
-int virtqueue_indirect_table(struct vmm_virtqueue *queue, const struct desc_copy *desc,
-	struct indirect_table *ret_table);
-int virtqueue_indirect_read(struct vmm_virtqueue *queue, const struct indirect_table *table,
+int virtqueue_indirect_table(
+	struct vmm_virtqueue *queue, struct desc_copy desc, struct indirect_table *ret_table);
+int virtqueue_indirect_read_slowly(struct vmm_virtqueue *queue, const struct indirect_table *table,
 	uint32_t index, struct desc_copy *ret_desc);
+
+/* Copies descriptor index of a table, which has it. */
+static ALWAYS_INLINE int indirect_read(struct vmm_virtqueue *queue,
+	const struct indirect_table *table, uint32_t index, struct desc_copy *ret_desc)
+{
+	if (__builtin_expect(table->host != NULL, true)) {
+		*ret_desc = desc_load(table->host + (size_t)index * sizeof(struct split_desc));
+		return 0;
+	}
+	return virtqueue_indirect_read_slowly(queue, table, index, ret_desc);
+}
 
 /* The driver asked for an event when index event is passed: was it, from old to new? 2.7.10 */
 static inline bool event_passed(uint16_t event, uint16_t new_index, uint16_t old_index)

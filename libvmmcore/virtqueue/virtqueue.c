@@ -57,7 +57,7 @@ int vmm_virtqueue_activate(struct vmm_virtqueue *queue, const struct vmm_virtque
 	if (r < 0)
 		return r;
 
-	queue->active = true;
+	queue->mode = queue->packed ? MODE_PACKED : MODE_SPLIT;
 	if (queue->packed)
 		packed_start(queue, state);
 	else
@@ -73,24 +73,30 @@ void vmm_virtqueue_deactivate(struct vmm_virtqueue *queue)
 
 bool vmm_virtqueue_is_active(const struct vmm_virtqueue *queue)
 {
-	return queue->active;
+	return queue->mode != MODE_INACTIVE;
 }
 
 uint32_t vmm_virtqueue_size(const struct vmm_virtqueue *queue)
 {
-	return queue->active ? queue->size : 0;
+	return vmm_virtqueue_is_active(queue) ? queue->size : 0;
+}
+
+/* Active and not broken. */
+static bool is_running(const struct vmm_virtqueue *queue)
+{
+	return queue->mode == MODE_SPLIT || queue->mode == MODE_PACKED;
 }
 
 int virtqueue_fault(struct vmm_virtqueue *queue, const char *reason)
 {
-	queue->broken = true;
+	queue->mode = MODE_BROKEN;
 	queue->fault = reason;
 	return -VMM_EGUEST;
 }
 
 void vmm_virtqueue_break(struct vmm_virtqueue *queue, const char *reason)
 {
-	if (queue->active && !queue->broken)
+	if (is_running(queue))
 		virtqueue_fault(queue, reason);
 }
 
@@ -101,7 +107,7 @@ const char *vmm_virtqueue_fault(const struct vmm_virtqueue *queue)
 
 int vmm_virtqueue_forget_memory(struct vmm_virtqueue *queue)
 {
-	if (!queue->active)
+	if (queue->mode == MODE_INACTIVE)
 		return 0;
 	if (map_rings(queue) < 0) {
 		/* The old pointers may lead nowhere now: nothing may follow them. */
@@ -114,105 +120,100 @@ int vmm_virtqueue_forget_memory(struct vmm_virtqueue *queue)
 	return 0;
 }
 
-/* The region that holds gpa goes into the cache. Returns NULL where there is none. */
-static const struct region_cache *cache_region(struct vmm_virtqueue *queue, uint64_t gpa)
+/* The region that holds gpa goes into the cache. False where there is none to be cached. */
+static bool cache_region(struct vmm_virtqueue *queue, uint64_t gpa)
 {
 	size_t n = vmm_mem_n_regions(queue->mem);
 
 	for (size_t i = 0; i < n; i++) {
 		struct vmm_mem_region region;
-		struct region_cache *cached;
 
 		if (vmm_mem_get_region(queue->mem, i, &region) < 0)
-			return NULL;
+			return false;
 		if (gpa < region.gpa || gpa - region.gpa >= region.size_bytes)
 			continue;
-		cached = &queue->regions[queue->next_region];
-		queue->next_region ^= 1;
-		*cached = (struct region_cache){
+		if (region.read_only)
+			return false;
+		queue->regions[1] = queue->regions[0];
+		queue->regions[0] = (struct region_cache){
 			.gpa = region.gpa,
 			.size_bytes = region.size_bytes,
 			.host = region.host,
-			.read_only = region.read_only,
 		};
-		return cached;
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
-/* A pointer to a range that lies in one region, or NULL. */
-static void *map_contiguous(struct vmm_virtqueue *queue, uint64_t gpa, uint64_t len, bool writing)
+/* A pointer to a range that lies in one region that may be written, or NULL. */
+static void *map_contiguous(struct vmm_virtqueue *queue, uint64_t gpa, uint64_t len)
 {
-	const struct region_cache *region;
-	void *host;
+	struct region_cache *regions = queue->regions;
 
-	for (size_t i = 0; i < ARRAY_SIZE(queue->regions); i++) {
-		host = region_lookup(&queue->regions[i], gpa, len, writing);
-		if (host)
-			return host;
+	if (!region_has(&regions[0], gpa - regions[0].gpa, len)) {
+		if (region_has(&regions[1], gpa - regions[1].gpa, len)) {
+			/* Buffers near each other come one after the other. */
+			struct region_cache other = regions[0];
+
+			regions[0] = regions[1];
+			regions[1] = other;
+		} else if (!cache_region(queue, gpa) ||
+			   !region_has(&regions[0], gpa - regions[0].gpa, len)) {
+			return NULL;
+		}
 	}
-	region = cache_region(queue, gpa);
-	return region ? region_lookup(region, gpa, len, writing) : NULL;
+	return regions[0].host + (gpa - regions[0].gpa);
 }
 
-int virtqueue_map_slowly(
-	struct vmm_virtqueue *queue, struct walk *walk, uint64_t gpa, uint32_t len, bool writing)
+int virtqueue_map_slowly(struct vmm_virtqueue *queue, uint64_t gpa, uint32_t len, bool writing,
+	struct iovec *iov, size_t n_iov)
 {
 	void *host;
 	int r;
 
 	if (len == 0)
 		return 0;
-	host = map_contiguous(queue, gpa, len, writing);
+	host = map_contiguous(queue, gpa, len);
 	if (host) {
-		if (walk->n == walk->n_iov)
+		if (n_iov == 0)
 			return -ENOBUFS;
-		walk->iov[walk->n++] = (struct iovec){ .iov_base = host, .iov_len = len };
-		return 0;
+		*iov = (struct iovec){ .iov_base = host, .iov_len = len };
+		return 1;
 	}
-
-	r = vmm_mem_iovec(
-		queue->mem, gpa, len, writing, walk->iov + walk->n, walk->n_iov - walk->n);
+	r = vmm_mem_iovec(queue->mem, gpa, len, writing, iov, n_iov);
 	if (r == -VMM_EGUEST)
 		return virtqueue_fault(queue, "buffer outside memory");
-	if (r < 0)
-		return r;
-	walk->n += (size_t)r;
-	return 0;
+	return r;
 }
 
 int virtqueue_indirect_table(
-	struct vmm_virtqueue *queue, const struct desc_copy *desc, struct indirect_table *ret_table)
+	struct vmm_virtqueue *queue, struct desc_copy desc, struct indirect_table *ret_table)
 {
 	const uint8_t *host;
 
 	if (!queue->indirect)
 		return virtqueue_fault(queue, "indirect descriptor without the feature");
-	if (desc->len == 0 || desc->len % sizeof(struct split_desc) != 0)
+	if (desc.len == 0 || desc.len % sizeof(struct split_desc) != 0)
 		return virtqueue_fault(queue, "indirect table of a bad length");
 
-	host = map_contiguous(queue, desc->addr, desc->len, false);
-	if (!host && vmm_mem_check(queue->mem, desc->addr, desc->len, false) < 0)
+	host = map_contiguous(queue, desc.addr, desc.len);
+	if (!host && vmm_mem_check(queue->mem, desc.addr, desc.len, false) < 0)
 		return virtqueue_fault(queue, "indirect table outside memory");
 	if (!IS_ALIGNED((uintptr_t)host, sizeof(uint64_t)))
 		host = NULL;
 	*ret_table = (struct indirect_table){
 		.host = host,
-		.gpa = desc->addr,
-		.n = desc->len / (uint32_t)sizeof(struct split_desc),
+		.gpa = desc.addr,
+		.n = desc.len / (uint32_t)sizeof(struct split_desc),
 	};
 	return 0;
 }
 
-int virtqueue_indirect_read(struct vmm_virtqueue *queue, const struct indirect_table *table,
+int virtqueue_indirect_read_slowly(struct vmm_virtqueue *queue, const struct indirect_table *table,
 	uint32_t index, struct desc_copy *ret_desc)
 {
 	uint64_t offset = (uint64_t)index * sizeof(struct split_desc);
 
-	if (table->host) {
-		*ret_desc = desc_load(table->host + offset);
-		return 0;
-	}
 	/* The table was checked as a whole: gpa + offset does not wrap. */
 	if (vmm_mem_read(queue->mem, table->gpa + offset, ret_desc, sizeof(*ret_desc)) < 0)
 		return virtqueue_fault(queue, "indirect table outside memory");
@@ -222,22 +223,19 @@ int virtqueue_indirect_read(struct vmm_virtqueue *queue, const struct indirect_t
 int vmm_virtqueue_pop(struct vmm_virtqueue *queue, struct iovec *iov, size_t n_iov,
 	struct vmm_virtqueue_chain *ret_chain)
 {
-	if (queue->broken)
-		return -VMM_EGUEST;
-	if (!queue->active)
-		return 0;
-	if (queue->packed)
+	if (queue->mode == MODE_SPLIT)
+		return split_pop(queue, iov, n_iov, ret_chain);
+	if (queue->mode == MODE_PACKED)
 		return packed_pop(queue, iov, n_iov, ret_chain);
-	return split_pop(queue, iov, n_iov, ret_chain);
+	return queue->mode == MODE_BROKEN ? -VMM_EGUEST : 0;
 }
 
 void vmm_virtqueue_undo_pop(struct vmm_virtqueue *queue, const struct vmm_virtqueue_chain *chain)
 {
-	if (!queue->active)
+	if (queue->mode == MODE_INACTIVE)
 		return;
-	assert(queue->n_in_flight > 0 && queue->n_in_flight_slots >= chain->n_descriptors);
+	assert(queue->n_in_flight > 0);
 	queue->n_in_flight--;
-	queue->n_in_flight_slots -= chain->n_descriptors;
 	if (queue->packed)
 		packed_undo(queue, chain->n_descriptors);
 	else
@@ -246,7 +244,7 @@ void vmm_virtqueue_undo_pop(struct vmm_virtqueue *queue, const struct vmm_virtqu
 
 bool vmm_virtqueue_is_empty(struct vmm_virtqueue *queue)
 {
-	if (!queue->active || queue->broken)
+	if (!is_running(queue))
 		return true;
 	return queue->packed ? packed_is_empty(queue) : split_is_empty(queue);
 }
@@ -259,12 +257,10 @@ uint32_t vmm_virtqueue_n_in_flight(const struct vmm_virtqueue *queue)
 void vmm_virtqueue_fill(struct vmm_virtqueue *queue, const struct vmm_virtqueue_chain *chain,
 	uint32_t written_bytes)
 {
-	if (!queue->active)
+	if (queue->mode == MODE_INACTIVE)
 		return;
-	assert(queue->n_in_flight > 0 && queue->n_in_flight_slots >= chain->n_descriptors);
+	assert(queue->n_in_flight > 0);
 	queue->n_in_flight--;
-	queue->n_in_flight_slots -= chain->n_descriptors;
-
 	if (queue->packed) {
 		packed_fill(queue, chain->id, chain->n_descriptors, written_bytes);
 	} else {
@@ -305,7 +301,7 @@ bool vmm_virtqueue_should_notify(struct vmm_virtqueue *queue)
 {
 	uint32_t n_new = queue->n_unsignalled;
 
-	if (!queue->active || n_new == 0)
+	if (queue->mode == MODE_INACTIVE || n_new == 0)
 		return false;
 	queue->n_unsignalled = 0;
 
@@ -317,7 +313,7 @@ bool vmm_virtqueue_should_notify(struct vmm_virtqueue *queue)
 
 void vmm_virtqueue_disable_notifications(struct vmm_virtqueue *queue)
 {
-	if (!queue->active)
+	if (queue->mode == MODE_INACTIVE)
 		return;
 	if (queue->packed)
 		packed_set_notifications(queue, false);
@@ -327,7 +323,7 @@ void vmm_virtqueue_disable_notifications(struct vmm_virtqueue *queue)
 
 bool vmm_virtqueue_enable_notifications(struct vmm_virtqueue *queue)
 {
-	if (!queue->active || queue->broken)
+	if (!is_running(queue))
 		return false;
 	if (queue->packed)
 		packed_set_notifications(queue, true);

@@ -76,7 +76,9 @@ static void measure(
 		}
 		start = now_nsec();
 		for (unsigned int i = 0; i < n_chains; i++)
-			must(vmm_virtqueue_pop(queue, iov + 16 * i, 16, &chains[i]) == 1, "pop");
+			must(vmm_virtqueue_pop(queue, iov + n_descriptors * i, n_descriptors,
+				     &chains[i]) == 1,
+				"pop");
 		middle = now_nsec();
 		for (unsigned int i = 0; i < n_chains; i++)
 			vmm_virtqueue_push(queue, &chains[i], 1);
