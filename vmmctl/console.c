@@ -223,8 +223,11 @@ static void ask_to_stop(struct console *console)
 {
 	const char *how = console->n_stops++ == 0 ? "auto" : "force";
 
-	ctl_note(console->ctl, "\rStopping %s%s\r", console->watch->name,
-		console->n_stops > 1 ? " at once." : "; once more stops it at once.");
+	if (!console->ctl->quiet)
+		dprintf(STDERR_FILENO, "%sStopping %s%s%s\n", console->input_is_tty ? "\r" : "",
+			console->watch->name,
+			console->n_stops > 1 ? " at once." : "; a second signal does so at once.",
+			console->input_is_tty ? "\r" : "");
 	sd_bus_call_method_async(console->ctl->bus, NULL, VMMD_NAME, VMMD_PATH, VMMD_MANAGER,
 		"StopMachine", NULL, NULL, "sstt", console->watch->name, how, UINT64_C(0),
 		UINT64_C(0));
@@ -317,10 +320,11 @@ static bool step(struct console *console, enum console_end *ret_end)
 		{ .fd = console->terminal_fd,
 			.events = (short)(POLLIN | (console->n_input > 0 ? POLLOUT : 0)) },
 	};
-	int timeout = console->ended_nsec > 0 || console->terminal_fd < 0 ? REOPEN_MSEC : -1;
+	int timeout;
 
 	if (!process_bus(console, ret_end))
 		return false;
+	timeout = console->ended_nsec > 0 || console->terminal_fd < 0 ? REOPEN_MSEC : -1;
 	/* Opening it again may have read from the bus. */
 	fds[1].events = (short)sd_bus_get_events(console->ctl->bus);
 	if (fds[3].fd != console->terminal_fd)

@@ -160,6 +160,9 @@ int ctl_verify(struct ctl *ctl, const char *name, struct value *ret);
  * where it cannot. */
 void ctl_reload_systemd(struct ctl *ctl);
 
+/* Says so when systemd has not read a machine's file as it is now. */
+void ctl_warn_stale(struct ctl *ctl, const char *name);
+
 /* All machines: an array of objects as ctl_machine() gives, sorted by name. */
 int ctl_machines(struct ctl *ctl, struct value *ret);
 

@@ -51,6 +51,13 @@ static int for_jobs(struct ctl *ctl, char **arguments, const char *member, const
 
 int verb_start(struct ctl *ctl, char **arguments)
 {
+	for (size_t i = 0; arguments[i]; i++) {
+		const char *name = ctl_machine_name(arguments[i]);
+
+		if (!name || ctl_connect(ctl) < 0)
+			return EXIT_FAILURE;
+		ctl_warn_stale(ctl, name);
+	}
 	return for_jobs(ctl, arguments, "StartMachine", ctl->job_mode ? ctl->job_mode : "replace");
 }
 

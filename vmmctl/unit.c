@@ -56,6 +56,9 @@ static int change(struct ctl *ctl, char **units, bool enable)
 	r = ctl_connect(ctl);
 	if (r < 0)
 		return r;
+	/* The file's [Install] section counts, also when it has just been written. */
+	if (enable)
+		ctl_reload_systemd(ctl);
 	r = sd_bus_message_new_method_call(ctl->bus, &message, SYSTEMD_NAME, SYSTEMD_PATH,
 		SYSTEMD_MANAGER, enable ? "EnableUnitFiles" : "DisableUnitFiles");
 	if (r >= 0)
@@ -79,6 +82,50 @@ static int change(struct ctl *ctl, char **units, bool enable)
 	if (r >= 0)
 		ctl_reload_systemd(ctl);
 	return r;
+}
+
+/* A property of the machine's unit, the caller's. NULL where there is no systemd. */
+static char *unit_property(struct ctl *ctl, const char *unit, const char *property)
+{
+	CLEANUP(free_p) char *path = NULL;
+	char *value = NULL;
+
+	if (sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path) < 0 ||
+		sd_bus_get_property_string(ctl->bus, SYSTEMD_NAME, path,
+			"org.freedesktop.systemd1.Unit", property, NULL, &value) < 0)
+		return NULL;
+	return value;
+}
+
+static bool needs_reload(struct ctl *ctl, const char *unit)
+{
+	CLEANUP(free_p) char *path = NULL;
+	int needed = 0;
+
+	return sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path) >= 0 &&
+	       sd_bus_get_property_trivial(ctl->bus, SYSTEMD_NAME, path,
+		       "org.freedesktop.systemd1.Unit", "NeedDaemonReload", NULL, 'b',
+		       &needed) >= 0 &&
+	       needed;
+}
+
+void ctl_warn_stale(struct ctl *ctl, const char *name)
+{
+	CLEANUP(free_p) char *unit = must_printf("vmm@%s.service", name);
+	CLEANUP(free_p) char *source = unit_property(ctl, unit, "SourcePath");
+	struct value machine = {};
+	const char *path;
+
+	if (!source || ctl_machine(ctl, name, &machine, NULL) < 0)
+		return;
+	path = value_get_string(&machine, "ConfigPath");
+	if (*path != '\0' && (strcmp(source, path) != 0 || needs_reload(ctl, unit)))
+		ctl_note(ctl,
+			"warning: systemd has not read %s as it is now: [Unit], [Service] and "
+			"[Install]\nsections count after vmmctl reload, or systemctl "
+			"daemon-reload.",
+			path);
+	value_finish(&machine);
 }
 
 static int enable_or_disable(struct ctl *ctl, char **arguments, bool enable)

@@ -107,6 +107,7 @@ struct value value_copy(const struct value *value)
 
 struct value *value_append(struct value *array, struct value item)
 {
+	assert(array->type == VALUE_ARRAY || array->type == VALUE_OBJECT);
 	array->items =
 		must_alloc(reallocarray(array->items, array->n_items + 1, sizeof(*array->items)));
 	array->items[array->n_items] = item;
@@ -115,6 +116,7 @@ struct value *value_append(struct value *array, struct value item)
 
 struct value *value_set(struct value *object, const char *key, struct value item)
 {
+	assert(object->type == VALUE_OBJECT);
 	for (size_t i = 0; i < object->n_items; i++) {
 		if (strcmp(object->keys[i], key) == 0) {
 			value_finish(&object->items[i]);

@@ -87,7 +87,7 @@ int watch_begin(struct ctl *ctl, struct watch *watch, const char *name)
 	CLEANUP(free_p) char *path = NULL;
 	int r;
 
-	*watch = (struct watch){ .name = name };
+	*watch = (struct watch){ .name = name, .machine = value_object() };
 	r = ctl_connect(ctl);
 	if (r < 0)
 		return r;

@@ -364,7 +364,7 @@ static int on_run(sd_bus_message *message, void *userdata, sd_bus_error *error)
 }
 
 /* A guest that echoes in capitals, says the size of its terminal when it reads "size", and powers
- * off when it reads "off". */
+ * off or crashes when it reads "off" or "crash". */
 static int on_console_input(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct machine *machine = userdata;
@@ -388,7 +388,12 @@ static int on_console_input(sd_event_source *source, int fd, uint32_t events, vo
 			line[i] = (char)(line[i] - 'a' + 'A');
 	}
 	vmm_base_write_full(fd, line, (size_t)n);
-	if (strstr(line, "OFF")) {
+	if (strstr(line, "CRASH")) {
+		machine->result = "guest-panic";
+		machine->exit_status = 70;
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		do_later(machine, 50, "failed", "", 0);
+	} else if (strstr(line, "OFF")) {
 		dprintf(fd, "powers off\r\n");
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 		do_later(machine, 50, "inactive", "", 0);
