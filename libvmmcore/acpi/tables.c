@@ -396,6 +396,12 @@ static bool pci_ok(const struct vmm_acpi_config *config)
 	return !(pci->hotplug_slots & 1) && (!pci->hotplug_slots || config->ged_port);
 }
 
+/* Nothing but a few instructions lies at the end of the first MiB. */
+static bool over_reset_vector(uint64_t gpa, uint64_t end)
+{
+	return gpa < VMM_ACPI_RESET_VECTOR_GPA + 16 && end > VMM_ACPI_RESET_VECTOR_GPA;
+}
+
 static bool config_ok(const struct vmm_acpi_config *config)
 {
 	if (config->n_cpus == 0 || config->n_cpus > VMM_ACPI_MAX_CPUS)
@@ -419,6 +425,16 @@ static bool config_ok(const struct vmm_acpi_config *config)
 	return pci_ok(config);
 }
 
+/* Real-mode code, 16 bytes at most: mov dx, port; mov al, value; out dx, al; hlt; jmp to hlt. */
+static int write_reset_vector(struct vmm_mem *mem, const struct vmm_acpi_config *config)
+{
+	uint16_t port = config->ged_port + GED_RESET;
+	const uint8_t code[] = { 0xba, (uint8_t)port, (uint8_t)(port >> 8), 0xb0,
+		VMM_GED_RESET_VALUE, 0xee, 0xf4, 0xeb, 0xfd };
+
+	return vmm_mem_write(mem, VMM_ACPI_RESET_VECTOR_GPA, code, sizeof(code));
+}
+
 int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config *config,
 	struct vmm_acpi_tables *ret_tables)
 {
@@ -434,6 +450,8 @@ int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config *config,
 	if (!config_ok(config) || !IS_ALIGNED(image.base_gpa, ALIGNMENT) ||
 		__builtin_add_overflow(image.base_gpa, image.room, &end))
 		return -EINVAL;
+	if (over_reset_vector(image.base_gpa, end))
+		return -EINVAL;
 	if (image.room < sizeof(struct rsdp))
 		return -ENOSPC;
 	image.data = calloc(1, image.room);
@@ -442,6 +460,14 @@ int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config *config,
 	r = fill_image(&image, config);
 	if (r < 0)
 		return r;
+	r = vmm_mem_check(mem, image.base_gpa, image.length, true);
+	if (r < 0)
+		return r;
+	if (config->ged_port && !config->has_firmware) {
+		r = write_reset_vector(mem, config);
+		if (r < 0)
+			return r;
+	}
 	r = vmm_mem_write(mem, image.base_gpa, image.data, image.length);
 	if (r < 0)
 		return r;

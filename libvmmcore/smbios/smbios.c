@@ -207,7 +207,8 @@ enum {
 	WIDTH_UNKNOWN = 0xffff,
 
 	SEGMENT_F = 0xf0000,
-	SEGMENT_F_BYTES = 0x10000,
+	SEGMENT_F_BYTES = 0xfff0, /* the last 16 are the reset vector's */
+	SEGMENT_F_END = 0x100000,
 	LINUX_PAGE_BYTES = 4096,
 };
 
@@ -529,9 +530,11 @@ static int place(const struct vmm_smbios_config *config, struct vmm_smbios_table
 	if (__builtin_add_overflow(config->tables_gpa, config->tables_room_bytes, &table_end) ||
 		table_end > FOUR_GIB)
 		return -EINVAL;
-	/* Neither over the other. */
+	/* Neither over the other, nor over what lies at the end of the segment. */
 	if (config->tables_gpa < tables->entry_gpa + sizeof(struct entry_point) &&
 		tables->entry_gpa < table_end)
+		return -EINVAL;
+	if (config->tables_gpa < SEGMENT_F_END && table_end > SEGMENT_F + SEGMENT_F_BYTES)
 		return -EINVAL;
 	return 0;
 }

@@ -179,6 +179,22 @@ START_TEST(tables_lie_where_they_are_wanted)
 }
 END_TEST
 
+START_TEST(reset_vector_writes_the_reset_register)
+{
+	struct vmm_acpi_config config = acpi_usual;
+
+	build(&config);
+	ck_assert_uint_eq(get(0xffff0, 8), UINT64_C(0xebf4ee01b00602ba));
+	ck_assert_uint_eq(get(0xffff8, 8), 0xfd);
+	ck_assert_int_eq(vmm_mem_fill(mem, 0xffff0, 0, 16), 0);
+	config.has_firmware = true;
+	build(&config);
+	ck_assert_uint_eq(get(0xffff0, 8), 0);
+	build(&acpi_least); /* nothing to write to */
+	ck_assert_uint_eq(get(0xffff0, 8), 0);
+}
+END_TEST
+
 START_TEST(hostile_configurations)
 {
 	static const struct vmm_acpi_pci pcis[] = {
@@ -239,7 +255,9 @@ START_TEST(hostile_configurations)
 	ck_assert_int_eq(vmm_acpi_build(mem, &config, &tables), -EINVAL);
 	config.tables_gpa = UINT64_MAX - 15;
 	ck_assert_int_eq(vmm_acpi_build(mem, &config, &tables), -EINVAL);
-	config.tables_gpa = 0xffff0;
+	config.tables_gpa = 0xf0000;
+	ck_assert_int_eq(vmm_acpi_build(mem, &config, &tables), -EINVAL);
+	config.tables_gpa = 0x100000;
 	ck_assert_int_eq(vmm_acpi_build(mem, &config, &tables), -VMM_EGUEST);
 	ck_assert_uint_eq(tables.size_bytes, 0);
 }
@@ -511,6 +529,7 @@ int main(void)
 	tcase_add_loop_test(tcase, madt_lists_each_cpu, 1, VMM_ACPI_MAX_CPUS + 1);
 	tcase_add_test(tcase, mcfg_describes_bus_0);
 	tcase_add_test(tcase, tables_lie_where_they_are_wanted);
+	tcase_add_test(tcase, reset_vector_writes_the_reset_register);
 	tcase_add_test(tcase, hostile_configurations);
 	tcase_add_test(tcase, too_little_room_at_any_size);
 

@@ -261,11 +261,13 @@ START_TEST(hostile_configurations)
 		{ 0xffff0, 0, 0, -EINVAL },
 		{ 0x100000, 0, 0, -EINVAL },
 		{ UINT64_MAX & ~UINT64_C(15), 0, 0, -EINVAL },
-		{ 0xfffe0, 0, 0, -ENOSPC }, /* nothing fits behind it */
+		{ 0xfffe0, 0, 0, -EINVAL }, /* into the reset vector */
+		{ 0xfffc0, 0, 0, -ENOSPC }, /* nothing fits behind it */
 		{ 0, UINT64_MAX, 4096, -EINVAL },
 		{ 0, 0xfffff000, 8192, -EINVAL },
 		{ 0, 0xf0000, 4096, -EINVAL },
 		{ 0, 0xeff00, 0x101, -EINVAL },
+		{ 0, 0xff000, 0xff1, -EINVAL },
 		{ 0, 0x3fff00, 4096, -VMM_EGUEST },
 	};
 	const char *empty[] = { "a", "" }, *null[] = { NULL };

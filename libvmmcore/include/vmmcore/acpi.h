@@ -8,6 +8,10 @@
  * and nothing else. All lie between tables_gpa and tables_gpa + tables_room_bytes, the RSDP at
  * its start; the monitor marks that range reserved in its memory map.
  *
+ * Where a PC's firmware begins, at VMM_ACPI_RESET_VECTOR_GPA, a few instructions are put that
+ * write the GED's reset register. Linux on hardware-reduced ACPI without EFI (6.1 does) restarts
+ * by going there in real mode, not by the reset register.
+ *
  * Hostile inputs and what happens:
  *
  *   | input                                            | result                              |
@@ -16,6 +20,7 @@
  *   | more devices than the limits below               | -EINVAL                             |
  *   | window of size 0, wrapping or crossing 4 GiB     | -EINVAL                             |
  *   | tables larger than their room                    | -ENOSPC, nothing is written         |
+ *   | room that reaches over the reset vector          | -EINVAL                             |
  *   | tables outside memory                            | -VMM_EGUEST                         |
  *   | GED: guest ejects a slot that it was not given   | the callback is not called          |
  *   | GED: any other write, any read                   | defined below, never fails          |
@@ -38,6 +43,7 @@ VMM_BEGIN_DECLS
 
 #define VMM_ACPI_TABLES_GPA UINT64_C(0xe0000)
 #define VMM_ACPI_TABLES_ROOM_BYTES UINT64_C(0x10000)
+#define VMM_ACPI_RESET_VECTOR_GPA UINT64_C(0xffff0)
 #define VMM_ACPI_MAX_CPUS 64
 #define VMM_ACPI_MAX_SERIALS 4
 #define VMM_ACPI_MAX_VIRTIO_MMIO 64
@@ -82,7 +88,8 @@ struct vmm_acpi_config {
 
 	/* The GED: its port as given to vmm_ged_new(), and its interrupt. 0: no GED. */
 	uint16_t ged_port;
-	uint32_t ged_gsi; /* edge-triggered, active high */
+	uint32_t ged_gsi;  /* edge-triggered, active high */
+	bool has_firmware; /* leave VMM_ACPI_RESET_VECTOR_GPA alone */
 
 	const struct vmm_acpi_serial *serials; /* borrowed for the call */
 	size_t n_serials;

@@ -16,7 +16,8 @@
  *   | structures larger than their room              | -ENOSPC, nothing is written           |
  *   | entry point outside 0xf0000..0xfffff, unaligned| -EINVAL                               |
  *   | structures not wholly below 4 GiB              | -EINVAL                               |
- *   | structures and entry point overlap             | -EINVAL                               |
+ *   | structures over the entry point, or over the   | -EINVAL                               |
+ *   | last 16 bytes below 1 MiB (the reset vector)   |                                       |
  *   | OEM string that is NULL or empty               | -EINVAL (the format can not hold one) |
  *   | more than VMM_SMBIOS_MAX_OEM_STRINGS           | -EINVAL                               |
  *   | entry or structures outside memory             | -VMM_EGUEST                           |
@@ -43,7 +44,7 @@ VMM_BEGIN_DECLS
 /* Zero is the default of each member but n_cpus. Strings: borrowed for the call; NULL: as noted. */
 struct vmm_smbios_config {
 	uint64_t entry_gpa;         /* aligned to 16; 0: VMM_SMBIOS_ENTRY_GPA */
-	uint64_t tables_gpa;        /* 0: behind the entry point, up to 0xfffff */
+	uint64_t tables_gpa;        /* 0: behind the entry point, up to 0xfffef */
 	uint64_t tables_room_bytes; /* with tables_gpa */
 
 	const char *manufacturer; /* type 1; NULL: "vmmd" */
