@@ -154,6 +154,30 @@ int vmm_vm_dirty_log_clear(struct vmm_vm *vm, uint32_t slot, uint64_t first_page
 	return r < 0 ? r : 0;
 }
 
+/*
+ * As firmware leaves them. KVM's PICs come out of reset with all pins open and vectors from 0 on,
+ * and a guest of hardware-reduced ACPI never looks at them: its first interrupt on a GSI below 16
+ * would reach it as an exception, too.
+ */
+static int mask_pics(struct vmm_vm *vm)
+{
+	static const uint32_t chips[] = { KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(chips); i++) {
+		struct kvm_irqchip state = { .chip_id = chips[i] };
+		int r;
+
+		r = kvm_ioctl(vm->fd, KVM_GET_IRQCHIP, &state);
+		if (r < 0)
+			return r;
+		state.chip.pic.imr = 0xff;
+		r = kvm_ioctl(vm->fd, KVM_SET_IRQCHIP, &state);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int vmm_vm_create_irqchip(struct vmm_vm *vm, bool with_pit)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
@@ -163,6 +187,9 @@ int vmm_vm_create_irqchip(struct vmm_vm *vm, bool with_pit)
 	if (r < 0)
 		return r;
 	vm->has_irqchip = true;
+	r = mask_pics(vm);
+	if (r < 0)
+		return r;
 	if (with_pit)
 		r = kvm_ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
 	return r < 0 ? r : 0;

@@ -44,9 +44,6 @@ void guest_begin(const uint8_t *start_info)
 	for (unsigned int i = 32; i < N_VECTORS; i++)
 		set_gate(i, (uintptr_t)interrupt_entries + step * (i - 32));
 	begin_cpu();
-	/* The PICs, which have the lower GSIs too, deliver nothing. */
-	out8(0x21, 0xff);
-	out8(0xa1, 0xff);
 	guest_main((const char *)read64((uintptr_t)start_info + 24));
 	guest_exit(0);
 }

@@ -59,7 +59,7 @@ START_TEST(no_kick_is_lost)
 	unsigned int state = 1;
 
 	start(modes[_i]);
-	for (uint64_t i = 1; i <= 1000; i++) {
+	for (uint64_t i = 1; i <= 400; i++) {
 		wanted = i;
 		vmm_vcpu_kick(vcpu);
 		ck_assert_msg(
@@ -74,7 +74,7 @@ END_TEST
 
 static void *kick_often(void *userdata)
 {
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 1000; i++) {
 		wanted++;
 		vmm_vcpu_kick(vcpu);
 	}
@@ -90,7 +90,7 @@ START_TEST(no_kick_of_several_threads_is_lost)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, kick_often, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
-	ck_assert(wait_seen(4 * 3000));
+	ck_assert(wait_seen(4 * 1000));
 	guest_finish(&guest);
 }
 END_TEST

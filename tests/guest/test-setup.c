@@ -317,7 +317,6 @@ START_TEST(registers_come_with_the_exit_where_asked)
 	ck_assert_uint_eq(regs.rbx, VMM_LAYOUT_PVH_INFO_GPA);
 	ck_assert_int_eq(vmm_vcpu_sync_regs(vcpu, true), 0);
 	ck_assert_int_eq(vmm_vcpu_attach(vcpu, 0), 0);
-	/* The guest's first exits are the writes that mask the PICs. */
 	ck_assert_int_eq(vmm_vcpu_run(vcpu, &exit), 0);
 	ck_assert_int_eq(exit.reason, VMM_EXIT_PIO_WRITE);
 	ck_assert_int_eq(vmm_vcpu_get_regs(vcpu, &regs), 0);

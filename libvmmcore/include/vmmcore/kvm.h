@@ -133,8 +133,8 @@ VMM_PUBLIC int vmm_vm_dirty_log_clear(struct vmm_vm *vm, uint32_t slot, uint64_t
 
 /*
  * The interrupt controllers, in the kernel: PICs, an IOAPIC of 24 pins (GSI 0 to 23) at
- * 0xfec00000 and a local APIC a vCPU. Before the first vCPU. with_pit adds an i8254, for guests
- * without hardware-reduced ACPI.
+ * 0xfec00000 and a local APIC a vCPU. Before the first vCPU. The PICs are masked until a guest
+ * initialises them. with_pit adds an i8254, for guests without hardware-reduced ACPI.
  */
 VMM_PUBLIC int vmm_vm_create_irqchip(struct vmm_vm *vm, bool with_pit);
 
