@@ -133,6 +133,7 @@ static int hand_over(struct connection *connection, struct machine *machine,
 
 	machine->handed.valid = true;
 	machine->handed.fingerprint = machine->config->fingerprint;
+	machine->last_fingerprint = machine->handed.fingerprint;
 	machine->handed.memory_bytes = spec->memory_bytes;
 	machine->handed.n_cpus = spec->n_cpus;
 	machine_changed(machine, MACHINE_CHANGED_CONFIG);

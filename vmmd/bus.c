@@ -39,8 +39,11 @@ static void retry_later(struct bus *bus)
 
 static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
+	struct bus *bus = userdata;
+
 	log_warning("the bus has gone; machines go on, and vmmd looks for it again");
-	retry_later(userdata);
+	bus->told = true;
+	retry_later(bus);
 	return 0;
 }
 

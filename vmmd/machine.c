@@ -179,6 +179,8 @@ static void log_state(struct machine *machine, enum machine_state old)
 {
 	struct log_about about = { .name = machine->name, .pid = machine->leader };
 
+	if (!machine->manager->started)
+		return;
 	if (machine->state == MACHINE_RUNNING && old == MACHINE_STARTING) {
 		about.id = LOG_ID_STARTED;
 		about.event = "started";
@@ -320,23 +322,22 @@ static const struct config_where *find_origin(
 	return NULL;
 }
 
-void machine_explain(struct machine *machine)
+void machine_set_failure(struct machine *machine, const char *reason)
 {
 	const struct vm_config *config = machine->config;
-	char reason[sizeof(machine->status_text)];
-	const struct config_where *where;
-	const char *key;
+	const struct config_where *where = NULL;
+	const char *key = NULL;
 
 	/* Only of the files that it was made from. */
-	if (!config || !machine->handed.valid || config->fingerprint != machine->handed.fingerprint)
-		return;
-	memcpy(reason, machine->status_text, sizeof(reason));
-	where = find_origin(config, reason, &key);
+	if (config && config->fingerprint == machine->last_fingerprint)
+		where = find_origin(config, reason, &key);
 	if (where && where->line > 0)
 		machine_set_status(machine, "%s:%u: %s: %s", config->files[where->file],
 			where->line, key, reason);
 	else if (where)
 		machine_set_status(machine, "%s: %s: %s", config->files[0], key, reason);
+	else
+		machine_set_status(machine, "%s", reason);
 }
 
 const char *machine_result_of_exit(int exit_status)

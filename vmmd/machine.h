@@ -67,6 +67,7 @@ struct machine {
 	char *config_path;        /* owned; NULL: no file */
 	char *config_error;       /* owned; NULL: it is good */
 	struct machine_handed handed;
+	uint64_t last_fingerprint; /* of what the last worker was given */
 
 	enum unit_state unit_state;
 	enum machine_state state;
@@ -111,10 +112,10 @@ void machine_set_status(struct machine *machine, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Of a worker that ended with VMM_WORKER_EXIT_CONFIG: puts the file, line and key that its reason
- * is about before the reason in status_text.
+ * Why a worker could not start, in its words: becomes status_text behind the file, line and key
+ * that it is about.
  */
-void machine_explain(struct machine *machine);
+void machine_set_failure(struct machine *machine, const char *reason);
 
 /* The Result that an exit status of a worker stands for. */
 const char *machine_result_of_exit(int exit_status);

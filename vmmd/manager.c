@@ -305,6 +305,7 @@ int manager_start(struct manager *manager)
 	if (r < 0)
 		return r;
 	remove_stale(manager);
+	manager->started = true;
 	return 0;
 }
 

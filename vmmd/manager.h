@@ -67,6 +67,7 @@ struct manager {
 	const struct manager_observer *observer; /* borrowed; NULL: nobody watches */
 	void *observer_userdata;
 
+	bool started;                  /* what was there before us is known */
 	sd_event_source *flush_source; /* owned: tells the observer of what has changed */
 	bool counts_changed;
 	unsigned n_children; /* of resources.c, alive */

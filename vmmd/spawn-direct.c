@@ -145,8 +145,12 @@ static void ended(struct worker *worker, int status)
 		return;
 	}
 	machine_set_result(machine, timed_out ? "timeout" : result, status);
-	if (status == VMM_WORKER_EXIT_CONFIG)
-		machine_explain(machine);
+	if (status == VMM_WORKER_EXIT_CONFIG) {
+		char reason[sizeof(machine->status_text)];
+
+		memcpy(reason, machine->status_text, sizeof(reason));
+		machine_set_failure(machine, reason);
+	}
 	machine_set_unit(machine,
 		status == VMM_WORKER_EXIT_POWEROFF || status == VMM_WORKER_EXIT_REBOOT
 			? UNIT_INACTIVE

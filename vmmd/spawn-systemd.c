@@ -121,13 +121,18 @@ static void evaluate(struct machine *machine)
 	machine_set_restarts(machine, facts->n_restarts);
 	machine_set_result(machine, unit_facts_result(facts), unit_facts_exit_status(facts));
 	/* Its last words; and what it says while nobody is connected to it. */
-	if (facts->status_text[0] &&
-		(state == UNIT_FAILED || (machine_is_active(machine) && !machine->control))) {
+	if (facts->status_text[0] && state == UNIT_FAILED)
+		machine_set_failure(machine, facts->status_text);
+	else if (facts->status_text[0] && machine_is_active(machine) && !machine->control)
 		machine_set_status(machine, "%s", facts->status_text);
-		if (strcmp(machine->result, "configuration") == 0)
-			machine_explain(machine);
-	}
 	machine_set_unit(machine, state, (pid_t)facts->main_pid);
+}
+
+static bool unit_is_active(const struct unit *unit)
+{
+	enum unit_state state = unit_facts_state(&unit->facts);
+
+	return state != UNIT_INACTIVE && state != UNIT_FAILED;
 }
 
 static int call_get_all(struct machine *machine, const char *interface,
@@ -232,7 +237,13 @@ static int on_properties(sd_bus_message *message, void *userdata, sd_bus_error *
 	if (unit_facts_read(&unit_of(machine)->facts, message) < 0)
 		return 0;
 	/* The service's properties come first, the unit's complete the picture. */
-	if (is_unit)
+	if (!is_unit)
+		return 0;
+	/* Between two lives a unit is said to be dead, and right after it to wait for its restart.
+	 * PID 1 does both in one go: when it answers, it is past that. */
+	if (machine_is_active(machine) && !unit_is_active(unit_of(machine)))
+		refresh(machine, NULL, NULL);
+	else
 		evaluate(machine);
 	return 0;
 }

@@ -14,6 +14,7 @@ struct unit_facts {
 	char user[40];
 	char status_text[VMM_TEXT_SIZE];
 	uint32_t main_pid;
+	uint32_t job_id; /* of systemd; 0: none */
 	uint32_t n_restarts;
 	uint32_t uid;
 	bool uid_known;

@@ -53,6 +53,8 @@ static int read_one(struct unit_facts *facts, const char *key, sd_bus_message *m
 		return sd_bus_message_read(message, "v", "i", &facts->exec_code);
 	if (strcmp(key, "ExecMainStatus") == 0)
 		return sd_bus_message_read(message, "v", "i", &facts->exec_status);
+	if (strcmp(key, "Job") == 0)
+		return sd_bus_message_read(message, "v", "(uo)", &facts->job_id, NULL);
 	if (strcmp(key, "UID") == 0) {
 		int r = sd_bus_message_read(message, "v", "u", &facts->uid);
 
@@ -94,6 +96,9 @@ enum unit_state unit_facts_state(const struct unit_facts *facts)
 		return UNIT_STARTING;
 	if (strcmp(facts->active_state, "deactivating") == 0)
 		return UNIT_STOPPING;
+	/* On its way to a restart it is dead for a moment, with the job for the start pending. */
+	if (facts->job_id != 0)
+		return UNIT_STARTING;
 	if (strcmp(facts->active_state, "failed") == 0)
 		return UNIT_FAILED;
 	return UNIT_INACTIVE;
