@@ -311,6 +311,22 @@ def ports():
     yield "panic", access(0x7f00, 1) + access(0x7f00, 2) + access(0x7f00) + access(0x700, 5)
 
 
+def virtio_balloon():
+    def pages(*numbers):
+        return out(struct.pack("<%dI" % len(numbers), *numbers))
+
+    stats = chain(2, out(b"".join(struct.pack("<HQ", tag, tag * 1000) for tag in range(12))))
+    yield from scripts(
+        inflate=chain(0, pages(2000, 2001, 2002, 1999, 3000), pages(3001)) + bytes([4, 4, 6]),
+        deflate=chain(0, pages(*range(2048, 2148))) + chain(1, pages(2050, 9)),
+        bad=chain(0, pages(0xffffffff, 8192, 8191), out(b"abc")) + chain(1, pages(1 << 31)),
+        stats=stats + event(0) + stats + event(0) + event(0) + chain(2, out(b"short")),
+        hints=event(1) + chain(3, pages(2)) + chain(3, into(4096)) + chain(3, into(8192, 5)) +
+        chain(3, pages(0)) + event(2) + chain(3, into(4096)),
+        report=chain(4, into(65535), into(40000, 5)) + chain(4, into(9, 7)),
+        target=event(3, 9) + event(3, 0) + RESTART + event(0) + event(1))
+
+
 def main():
     name, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
