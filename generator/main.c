@@ -33,7 +33,7 @@ static void say(const struct generator *generator, int priority, const char *for
 
 static void say(const struct generator *generator, int priority, const char *format, ...)
 {
-	char text[900]; /* one record of the kernel's buffer */
+	char text[900], record[960]; /* a record of the kernel's buffer has up to 1 KiB */
 	va_list args;
 	int n;
 
@@ -44,13 +44,10 @@ static void say(const struct generator *generator, int priority, const char *for
 		if (*c == '\n')
 			*c = ' ';
 	}
-	if (generator->kmsg_fd < 0) {
-		fprintf(stderr, "vmm-generator: %s\n", text);
-		return;
-	}
-	n = dprintf(generator->kmsg_fd, "<%d>vmm-generator[%d]: %s\n", LOG_DAEMON | priority,
+	n = snprintf(record, sizeof(record), "<%d>vmm-generator[%d]: %s\n", LOG_DAEMON | priority,
 		(int)getpid(), text);
-	if (n < 0)
+	/* One write is one record. dprintf() fails here, as the buffer cannot be sought in. */
+	if (generator->kmsg_fd < 0 || write(generator->kmsg_fd, record, (size_t)n) < 0)
 		fprintf(stderr, "vmm-generator: %s\n", text);
 }
 

@@ -66,6 +66,20 @@ with tempfile.TemporaryDirectory() as tree:
         run(command, cwd=tree, env={**os.environ, "DESTDIR": str(root)})
     check("vmmctl is installed", any(root.rglob("bin/vmmctl")))
 
+    # The first command of the library's; a system test runs the monitor. A build with sanitizers
+    # needs a compiler with them.
+    options = set(re.findall(r"-fsanitize=[\w,]+", (build / "compile_commands.json").read_text()))
+    tools = Path(tree) / "tools"
+    tools.mkdir()
+    (tools / "cc").write_text(f'#!/bin/sh\nexec {os.environ["CC"]} {" ".join(options)} "$@"\n')
+    (tools / "cc").chmod(0o755)
+    compile_line = next(commands(found["library"]))
+    check("it compiles", compile_line.startswith("cc "), compile_line)
+    pkgconfig = next(root.rglob("vmmcore.pc")).parent
+    run(compile_line, cwd=tree, env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}",
+        "PKG_CONFIG_PATH": str(pkgconfig), "PKG_CONFIG_SYSROOT_DIR": str(root)})
+    check("tinyvmm is there", (Path(tree) / "tinyvmm").exists())
+
 text = (source / "README.md").read_text(encoding="utf-8")
 for directory in sorted(p.name for p in source.iterdir() if (p / "meson.build").exists()):
     if directory.startswith("build") or directory == "packages":

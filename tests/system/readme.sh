@@ -40,5 +40,25 @@ tour() {
 	rm "$disks/vmlinuz" "$disks/initrd.img"
 }
 
+# The example monitor as the README starts it, with the binary that the build has installed.
+library() {
+	local command
+	command=$(block library | grep '^\./tinyvmm ')
+	cd "$TEST_DIR" || return
+	cp /usr/libexec/vmmd-tests/tinyvmm .
+	ln -s "$images/vmlinuz-cloud" vmlinuz
+	ln -s "$images/initrd-cloud" initrd.img
+	cp --reflink=always "$images/root.raw" "$disks/library.raw"
+	ln -s "$disks/library.raw" root.raw
+	mkfifo keys
+	bash -c "$command" <keys >screen 2>&1 &
+	exec 7>keys
+	eventually 180 "a prompt" grep -aq 'root@vmm-guest' screen
+	echo 'systemctl poweroff' >&7
+	exec 7>&-
+	wait $!
+}
+
 add install 60 install_commands
 add tour 400 tour
+add library 240 library
