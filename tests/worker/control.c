@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The worker's control socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "test-worker.h"
+
+START_TEST(control_status)
+{
+	struct vmm_control_message reply;
+	int fd;
+
+	guest_wait_button(&guest, 1);
+	guest_poweroff(&guest);
+	worker_start(&worker, &guest);
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(
+		worker_request(&worker, fd, VMM_CONTROL_GET_STATUS, NULL, 0, -EBADF, &reply), 0);
+	ck_assert_uint_eq(reply.status.state, VMM_STATE_RUNNING);
+	ck_assert_uint_eq(reply.status.memory_bytes, 32 << 20);
+	ck_assert_uint_eq(reply.status.n_cpus, 1);
+	ck_assert_uint_gt(reply.status.ready_usec, reply.status.start_usec);
+	ck_assert_str_eq(reply.status.text, "running");
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_POWER_BUTTON), 0);
+	worker_await_event(fd, VMM_EVENT_POWERED_OFF, &reply);
+	ck_assert_uint_eq(reply.event.end, VMM_END_POWEROFF);
+	ck_assert_int_eq(worker_wait(&worker), 0);
+}
+END_TEST
+
+static uint64_t guest_progress(int console, int n_msec)
+{
+	char data[65536];
+	uint64_t n_bytes = 0;
+	ssize_t n;
+
+	for (int i = 0; i < n_msec / 10; i++) {
+		usleep(10000);
+		while ((n = recv(console, data, sizeof(data), MSG_DONTWAIT)) > 0)
+			n_bytes += (uint64_t)n;
+	}
+	return n_bytes;
+}
+
+START_TEST(control_pause_and_resume)
+{
+	struct vmm_control_message reply;
+	int fd, console;
+
+	guest_print_for_ever(&guest, 'x');
+	worker_start(&worker, &guest);
+	fd = worker_connect(&worker);
+	console = open_console(fd, 0, 0);
+	ck_assert_uint_gt(guest_progress(console, 200), 0);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
+	guest_progress(console, 100);
+	ck_assert_uint_eq(guest_progress(console, 300), 0);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), -EALREADY);
+	ck_assert_int_eq(
+		worker_request(&worker, fd, VMM_CONTROL_GET_STATUS, NULL, 0, -EBADF, &reply), 0);
+	ck_assert_uint_eq(reply.status.state, VMM_STATE_PAUSED);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_RESUME), 0);
+	ck_assert_uint_gt(guest_progress(console, 200), 0);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_RESUME), -EALREADY);
+	/* A hard stop ends a paused machine, too. */
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_STOP,
+				 &(struct vmm_control_how){ .how = VMM_HOW_HARD },
+				 sizeof(struct vmm_control_how), -EBADF, &reply),
+		0);
+	ck_assert_int_eq(worker_wait(&worker), 0);
+}
+END_TEST
+
+START_TEST(stop_of_a_paused_guest)
+{
+	int fd;
+
+	guest_wait_button(&guest, 1);
+	guest_poweroff(&guest);
+	worker_start(&worker, &guest);
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
+	kill(worker.pid, SIGTERM);
+	ck_assert_int_eq(worker_wait(&worker), 0);
+}
+END_TEST
+
+START_TEST(control_drive)
+{
+	struct vmm_control_drive drive = { .id = "root" };
+	struct vmm_control_drive_rate rate = { .id = "root", .rate.ops.rate_per_second = 100 };
+	struct vmm_control_message reply;
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+	int fd;
+
+	ck_assert_int_eq(ftruncate(disk, 1 << 20), 0);
+	spin_after();
+	worker_prepare(&worker, &guest);
+	add_drive(fcntl(disk, F_DUPFD_CLOEXEC, 0));
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "READY=1");
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DRIVE, &drive, sizeof(drive),
+				 -EBADF, &reply),
+		0);
+	ck_assert_uint_eq(reply.drive_stats.size_bytes, 1 << 20);
+	ck_assert_uint_ne(reply.drive_stats.engine, VMM_ENGINE_AUTO);
+
+	/* Its owner makes the file larger; the worker is told, and checks the size. */
+	ck_assert_int_eq(ftruncate(disk, 3 << 20), 0);
+	drive.size_bytes = 2 << 20;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_DRIVE, &drive,
+				 sizeof(drive), -EBADF, &reply),
+		-ERANGE);
+	drive.size_bytes = 3 << 20;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_DRIVE, &drive,
+				 sizeof(drive), -EBADF, &reply),
+		0);
+	drive.size_bytes = 0;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DRIVE, &drive, sizeof(drive),
+				 -EBADF, &reply),
+		0);
+	ck_assert_uint_eq(reply.drive_stats.size_bytes, 3 << 20);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_SET_DRIVE_RATE, &rate,
+				 sizeof(rate), -EBADF, &reply),
+		0);
+	/* Pause and resume go through the drive, too. */
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_RESUME), 0);
+	vmm_base_close(disk);
+}
+END_TEST
+
+START_TEST(control_hard_reboot)
+{
+	struct vmm_control_how how = { .how = VMM_HOW_HARD };
+	struct vmm_control_message reply;
+
+	spin_after();
+	worker_start(&worker, &guest);
+	ck_assert_int_eq(worker_request(&worker, worker_connect(&worker), VMM_CONTROL_REBOOT, &how,
+				 sizeof(how), -EBADF, &reply),
+		0);
+	ck_assert_int_eq(worker_wait(&worker), 133);
+}
+END_TEST
+
+START_TEST(control_refuses_nonsense)
+{
+	char data[100] = "nonsense";
+	int fds[VMM_CONTROL_MAX_CLIENTS + 1];
+	int fd;
+
+	spin_after();
+	worker_start(&worker, &guest);
+	/* Who speaks nonsense is dropped. */
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(send(fd, data, sizeof(data), 0), sizeof(data));
+	ck_assert_int_eq(read(fd, data, sizeof(data)), 0);
+	vmm_base_close(fd);
+	/* There is room for so many, and the next is dropped. */
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = worker_connect(&worker);
+	for (size_t i = 0; i < VMM_CONTROL_MAX_CLIENTS; i++)
+		ck_assert_int_eq(worker_ask(&worker, fds[i], VMM_CONTROL_POWER_BUTTON), 0);
+	ck_assert_int_le(read(fds[VMM_CONTROL_MAX_CLIENTS], data, sizeof(data)), 0);
+	/* A drive that there is not. */
+	struct vmm_control_drive drive = { .id = "none" };
+	struct vmm_control_message reply;
+
+	ck_assert_int_eq(worker_request(&worker, fds[0], VMM_CONTROL_GET_DRIVE, &drive,
+				 sizeof(drive), -EBADF, &reply),
+		-ENODEV);
+}
+END_TEST
+
+START_TEST(control_slow_reader_is_dropped)
+{
+	char data[2000];
+	int fd, other;
+	ssize_t n;
+
+	spin_after();
+	worker_start(&worker, &guest);
+	fd = worker_connect(&worker);
+	other = worker_connect(&worker);
+	/* Each pause and resume is two events to fd, which reads none of them. */
+	for (int i = 0; i < 400; i++) {
+		ck_assert_int_eq(worker_ask(&worker, other, VMM_CONTROL_PAUSE), 0);
+		ck_assert_int_eq(worker_ask(&worker, other, VMM_CONTROL_RESUME), 0);
+	}
+	do {
+		n = read(fd, data, sizeof(data));
+	} while (n > 0);
+	ck_assert_int_eq(n, 0);
+	ck_assert_int_eq(worker_ask(&worker, other, VMM_CONTROL_PAUSE), 0);
+}
+END_TEST
+
+void add_control_cases(Suite *suite)
+{
+	TCase *tcase = unit_case(suite, "control");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, control_status);
+	tcase_add_test(tcase, control_pause_and_resume);
+	tcase_add_test(tcase, stop_of_a_paused_guest);
+	tcase_add_test(tcase, control_drive);
+	tcase_add_test(tcase, control_hard_reboot);
+	tcase_add_test(tcase, control_refuses_nonsense);
+	tcase_add_test(tcase, control_slow_reader_is_dropped);
+}

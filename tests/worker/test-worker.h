@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* What the files of the worker's test share. Each test runs in a process of its own. */
+#ifndef VMM_TESTS_WORKER_TEST_WORKER_H
+#define VMM_TESTS_WORKER_TEST_WORKER_H
+
+#include "../unit/unit.h"
+#include "harness.h"
+
+extern struct worker worker;
+extern struct guest guest;
+
+void setup(void);
+void teardown(void);
+
+/* The guest goes on and does nothing. */
+void spin_after(void);
+void add_drive(int fd);
+void add_network(int fd);
+long resident_kib(pid_t pid);
+/* Attaches to the console and checks the result; returns this end. */
+int open_console(int control_fd, uint32_t flags, int expected);
+
+void add_control_cases(Suite *suite);
+void add_console_cases(Suite *suite);
+void add_sandbox_cases(Suite *suite);
+
+#endif
