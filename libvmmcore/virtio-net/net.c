@@ -477,7 +477,7 @@ void vmm_virtio_net_wake(struct vmm_virtio_net *net, unsigned int pair)
 		vmm_loop_event_signal(net->pairs[pair].wake);
 }
 
-void vmm_virtio_net_status(struct vmm_virtio_net *net, struct vmm_virtio_net_status *ret_status)
+void vmm_virtio_net_get_status(struct vmm_virtio_net *net, struct vmm_virtio_net_status *ret_status)
 {
 	uint64_t mac = __atomic_load_n(&net->mac, __ATOMIC_RELAXED);
 	struct vmm_virtio_net_status status = {

@@ -428,7 +428,7 @@ int vmm_virtio_vsock_set_limits(struct vmm_virtio_vsock *vsock,
 	return r;
 }
 
-void vmm_virtio_vsock_status(
+void vmm_virtio_vsock_get_status(
 	struct vmm_virtio_vsock *vsock, struct vmm_virtio_vsock_status *ret_status)
 {
 	*ret_status = (struct vmm_virtio_vsock_status){

@@ -110,7 +110,7 @@ static struct vmm_virtio_net_status status(void)
 {
 	struct vmm_virtio_net_status result;
 
-	vmm_virtio_net_status(net, &result);
+	vmm_virtio_net_get_status(net, &result);
 	return result;
 }
 

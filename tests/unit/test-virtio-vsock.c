@@ -147,7 +147,7 @@ static struct vmm_virtio_vsock_status status(void)
 {
 	struct vmm_virtio_vsock_status result;
 
-	vmm_virtio_vsock_status(vsock, &result);
+	vmm_virtio_vsock_get_status(vsock, &result);
 	return result;
 }
 

@@ -30,7 +30,7 @@
  *   |                                                   | touches guest memory afterwards     |
  *   | back end fails, file shrinks                      | IOERR for that request              |
  *
- * Threads: vmm_virtio_blk_set_limits(), _resize(), _status() may be called from any thread,
+ * Threads: vmm_virtio_blk_set_limits(), _resize(), _get_status() may be called from any thread,
  * _new(), _free() and _process() by one thread at a time.
  */
 #ifndef VMMCORE_VIRTIO_BLK_H

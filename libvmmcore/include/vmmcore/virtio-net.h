@@ -32,7 +32,7 @@
  *   |                                                  | or set_link() brings it up again     |
  *
  * Threads: the device is served by the threads of its loops: all functions but _set_limits(),
- * _set_link(), _announce() and _status() are called while those do not run.
+ * _set_link(), _announce() and _get_status() are called while those do not run.
  */
 #ifndef VMMCORE_VIRTIO_NET_H
 #define VMMCORE_VIRTIO_NET_H
@@ -185,7 +185,7 @@ struct vmm_virtio_net_status {
 	uint64_t n_limited; /* times that the limits held a queue back */
 };
 
-VMM_PUBLIC void vmm_virtio_net_status(
+VMM_PUBLIC void vmm_virtio_net_get_status(
 	struct vmm_virtio_net *net, struct vmm_virtio_net_status *ret_status);
 
 VMM_END_DECLS

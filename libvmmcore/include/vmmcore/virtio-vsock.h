@@ -33,7 +33,7 @@
  *   | receive buffer too small for a header               | the queue breaks, NEEDS_RESET     |
  *   | mux client: too long, too slow, no valid line       | closed                            |
  *
- * Threads: everything but _status() in the thread of its loop.
+ * Threads: everything but _get_status() in the thread of its loop.
  */
 #ifndef VMMCORE_VIRTIO_VSOCK_H
 #define VMMCORE_VIRTIO_VSOCK_H
@@ -138,7 +138,7 @@ struct vmm_virtio_vsock_status {
 	uint64_t received_bytes, transmitted_bytes;       /* by the guest */
 };
 
-VMM_PUBLIC void vmm_virtio_vsock_status(
+VMM_PUBLIC void vmm_virtio_vsock_get_status(
 	struct vmm_virtio_vsock *vsock, struct vmm_virtio_vsock_status *ret_status);
 
 /*
