@@ -3,6 +3,7 @@
  */
 #include <semaphore.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include "virtio-blk/file-internal.h"
 
@@ -44,6 +45,7 @@ static void *worker_main(void *userdata)
 	struct vmm_blk_io *io;
 	int r = 0;
 
+	prctl(PR_SET_NAME, "blk-worker");
 	if (hook->start)
 		r = hook->start(hook->userdata, VMM_BLK_THREAD_WORKER);
 	pool->start_result = r;
@@ -64,7 +66,6 @@ static int start_worker(struct blk_pool *pool, const pthread_attr_t *attr)
 	if (r != 0)
 		return -r;
 	pool->n_workers++;
-	pthread_setname_np(*worker, "blk-worker");
 	while (sem_wait(&pool->started) < 0)
 		;
 	return pool->start_result;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
@@ -79,6 +80,8 @@ static void *thread_main(void *userdata)
 	struct vmm_virtio_blk *blk = thread->blk;
 	int r;
 
+	/* Before the hook, which may choose another name. */
+	prctl(PR_SET_NAME, "virtio-blk");
 	r = start_backend(thread);
 	if (r >= 0 && blk->hook.start)
 		r = blk->hook.start(blk->hook.userdata, VMM_BLK_THREAD_IO);
@@ -110,7 +113,6 @@ int blk_thread_start(struct blk_thread *thread)
 	if (r != 0)
 		return -r;
 	thread->has_thread = true;
-	pthread_setname_np(thread->thread, "virtio-blk");
 	while (sem_wait(&thread->started) < 0)
 		;
 	return thread->start_result;
