@@ -243,6 +243,44 @@ START_TEST(sets_and_rules_beyond_the_reach_of_a_jump)
 }
 END_TEST
 
+/*
+ * Bodies of any length, of the call with the highest number or with the lowest, so that each
+ * distance around the limit is jumped, also while the other target is far, too.
+ */
+START_TEST(jumps_of_each_length)
+{
+	static const struct {
+		const char *name;
+		long nr;
+	} calls[] = { { "ioctl", SYS_ioctl }, { "read", SYS_read } };
+	static char text[32768];
+
+	for (int n_values = 1; n_values <= 300; n_values++) {
+		size_t at = 0;
+
+		for (int i = 0; i < n_values; i++) {
+			if (i % 60 == 0)
+				at += (size_t)snprintf(text + at, sizeof(text) - at,
+					"%s: arg1 & 0xffff in {", calls[_i].name);
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%d%s", 2 * i,
+				i % 60 == 59 || i == n_values - 1 ? "}\n" : ",");
+		}
+		snprintf(text + at, sizeof(text) - at, "%s\nwrite\nlseek: arg0 == 3\n",
+			calls[!_i].name);
+		compile(text);
+		for (int i = 0; i < 310; i++)
+			ck_assert_uint_eq(
+				ask(calls[_i].nr, 1, 2 * (uint64_t)i), i < n_values ? ALLOW : KILL);
+		ck_assert_uint_eq(ask(calls[_i].nr, 1, 1), KILL);
+		ck_assert_uint_eq(ask(calls[!_i].nr, 1, 1), ALLOW);
+		ck_assert_uint_eq(ask(SYS_write, 0, 2), ALLOW);
+		ck_assert_uint_eq(ask(SYS_lseek, 0, 3), ALLOW);
+		ck_assert_uint_eq(ask(SYS_lseek, 0, 2), KILL);
+		ck_assert_uint_eq(ask(SYS_open, 0, 2), KILL);
+	}
+}
+END_TEST
+
 START_TEST(every_call_there_is)
 {
 	static char text[65536];
@@ -585,6 +623,7 @@ int main(void)
 	tcase_add_test(tcase, first_rule_that_holds_decides);
 	tcase_add_test(tcase, deny_follows_the_mode);
 	tcase_add_test(tcase, sets_and_rules_beyond_the_reach_of_a_jump);
+	tcase_add_loop_test(tcase, jumps_of_each_length, 0, 2);
 	tcase_add_test(tcase, every_call_there_is);
 	tcase_add_test(tcase, too_long_for_the_kernel);
 
