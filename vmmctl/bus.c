@@ -113,7 +113,10 @@ static char *suggest_machine(struct ctl *ctl, const char *name)
 int ctl_bus_error(struct ctl *ctl, const char *what, const sd_bus_error *error, int r)
 {
 	const char *colon = what ? ": " : "";
-	const char *text = error && error->message ? error->message : strerror(-r);
+	bool lost = r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE;
+	const char *text = lost                      ? "the connection to the bus is lost"
+			   : error && error->message ? error->message
+						     : strerror(-r);
 
 	what = what ? what : "";
 	if (sd_bus_error_has_names(error, SD_BUS_ERROR_SERVICE_UNKNOWN,

@@ -178,11 +178,10 @@ static int verify_file(const char *path, struct config_messages *messages)
 	CLEANUP(free_p) char *name = name_of_file(path);
 	CLEANUP(free_p) char *text = NULL;
 	size_t size;
-	int r;
 
-	r = read_text(path, &text, &size);
-	if (r < 0)
-		return r;
+	/* Which read_text() has told of. */
+	if (read_text(path, &text, &size) < 0)
+		return -ECANCELED;
 	if (strcmp(path, "-") == 0)
 		return config_load_text(text, size, "stdin", "stdin", messages, &config);
 	return config_load_text(text, size, path, name, messages, &config);
@@ -230,7 +229,7 @@ static int verify(struct ctl *ctl, const char *argument, struct value *json)
 	if (r == -ENOENT && messages.n_errors == 0 && !strchr(argument, '/'))
 		ctl_error("%s: there is no such machine; a file is named with a slash or .vm",
 			argument);
-	else if (r < 0 && messages.n_errors == 0 && r != -ENOENT)
+	else if (r < 0 && messages.n_errors == 0 && r != -ECANCELED)
 		ctl_error("%s: %s", argument, strerror(-r));
 	status = print_messages(ctl, &messages, json);
 	if (r < 0)
@@ -289,7 +288,8 @@ int verb_define(struct ctl *ctl, char **arguments)
 	if (!name || read_text(path, &text, &size) < 0)
 		return EXIT_FAILURE;
 	/* All that is wrong, with the name of the file that the person has; vmmd says one. */
-	if (config_load_text(text, size, path, name, &messages, &config) == -ENOMEM)
+	if (config_load_text(text, size, strcmp(path, "-") == 0 ? "stdin" : path, name, &messages,
+		    &config) == -ENOMEM)
 		must_alloc(NULL);
 	if (print_messages(ctl, &messages, NULL) != EXIT_SUCCESS)
 		return EXIT_FAILURE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* unit: enable and disable: systemd's own, on the machine's unit. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/util.h"
 #include "ctl.h"
@@ -109,6 +110,19 @@ static bool needs_reload(struct ctl *ctl, const char *unit)
 	       needed;
 }
 
+/* Whether a file is newer than the drop-in that was made of it; on this host only. */
+static bool is_newer(const struct ctl *ctl, const char *unit, const char *path)
+{
+	CLEANUP(free_p)
+	char *dropin = must_printf("/run/systemd/generator/%s.d/10-vm-file.conf", unit);
+	struct stat made, file;
+
+	return !ctl->host && stat(dropin, &made) == 0 && stat(path, &file) == 0 &&
+	       (file.st_mtim.tv_sec > made.st_mtim.tv_sec ||
+		       (file.st_mtim.tv_sec == made.st_mtim.tv_sec &&
+			       file.st_mtim.tv_nsec > made.st_mtim.tv_nsec));
+}
+
 void ctl_warn_stale(struct ctl *ctl, const char *name)
 {
 	CLEANUP(free_p) char *unit = must_printf("vmm@%s.service", name);
@@ -119,7 +133,8 @@ void ctl_warn_stale(struct ctl *ctl, const char *name)
 	if (!source || ctl_machine(ctl, name, &machine, NULL) < 0)
 		return;
 	path = value_get_string(&machine, "ConfigPath");
-	if (*path != '\0' && (strcmp(source, path) != 0 || needs_reload(ctl, unit)))
+	if (*path != '\0' &&
+		(strcmp(source, path) != 0 || needs_reload(ctl, unit) || is_newer(ctl, unit, path)))
 		ctl_note(ctl,
 			"warning: systemd has not read %s as it is now: [Unit], [Service] and "
 			"[Install]\nsections count after vmmctl reload, or systemctl "
