@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAIT_NSEC UINT64_C(5000000000)
+uint64_t vdriver_wait_nsec = UINT64_C(5000000000);
 
 enum mmio_register {
 	MMIO_MAGIC = 0x00,
@@ -189,7 +189,7 @@ void vdriver_set_status(struct vdriver *driver, uint8_t status)
 
 bool vdriver_reset(struct vdriver *driver)
 {
-	uint64_t end = now_nsec() + WAIT_NSEC;
+	uint64_t end = now_nsec() + vdriver_wait_nsec;
 
 	vdriver_set_status(driver, 0);
 	while (vdriver_status(driver) != 0) {
@@ -444,7 +444,7 @@ void vdriver_send(
 
 bool vdriver_wait_used(struct vdriver *driver, uint16_t queue, uint32_t *ret_id, uint32_t *ret_len)
 {
-	uint64_t end = now_nsec() + WAIT_NSEC;
+	uint64_t end = now_nsec() + vdriver_wait_nsec;
 
 	while (!vring_get_used(driver->rings[queue], ret_id, ret_len)) {
 		if (now_nsec() > end)

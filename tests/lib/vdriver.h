@@ -29,6 +29,9 @@
 #define VDRIVER_CONFIG_MESSAGE 32
 #define VDRIVER_QUEUE_MESSAGE(i) (33 + (i))
 
+/* How long a wait lasts before it is given up. */
+extern uint64_t vdriver_wait_nsec;
+
 struct vdriver {
 	struct machine *machine;
 	bool pci;

@@ -89,7 +89,7 @@ static void run(struct machine *machine)
 	struct vmm_machine *m = CONTAINER(machine);
 	bool any = true;
 
-	if (m->own_threads)
+	if (m->own_threads && !m->run_more)
 		usleep(50);
 	for (int rounds = 0; any && !m->own_threads && m->device && rounds < 1000; rounds++) {
 		any = false;

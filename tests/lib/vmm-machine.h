@@ -10,7 +10,7 @@
 
 #include "lib/machine.h"
 
-#define VMM_MACHINE_SLOT 3
+#define VMM_MACHINE_SLOT MACHINE_PCI_SLOT
 #define VMM_MACHINE_MAX_DOORBELLS 64
 #define VMM_MACHINE_MAX_VECTORS 64
 #define VMM_MACHINE_MAX_NUMBERS 256
@@ -41,7 +41,7 @@ struct vmm_machine {
 	/* Called by run() after the queues were served. May be NULL. */
 	void (*run_more)(void *userdata);
 	void *userdata;
-	/* The device serves its queues itself. */
+	/* The device serves its queues itself, in its threads or in run_more(). */
 	bool own_threads;
 };
 
