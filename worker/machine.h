@@ -92,7 +92,8 @@ struct machine_virtio {
 	int thread_result;                  /* before the barrier */
 	struct vmm_virtio_rng *rng;         /* owned */
 	struct vmm_loop_source *sources[2];
-	bool said_broken; /* once in a worker's life */
+	atomic_bool settling; /* a pause waits for its requests */
+	bool said_broken;     /* once in a worker's life */
 };
 
 /* An edge-triggered line through an eventfd into the interrupt controller. */
@@ -150,7 +151,6 @@ struct machine {
 	uint32_t watchdog_answers[VMM_SPEC_MAX_CPUS];
 	bool watchdog_asked;
 
-	atomic_uint n_unsettled; /* devices that still finish requests of a pause */
 	bool devices_paused;
 };
 

@@ -56,8 +56,10 @@ int machine_ctrl_alt_del(struct machine *machine)
 static void resume_all(struct machine *machine)
 {
 	if (machine->devices_paused)
-		for (size_t i = 0; i < machine->n_virtio; i++)
+		for (size_t i = 0; i < machine->n_virtio; i++) {
+			atomic_store(&machine->virtio[i].settling, false);
 			vmm_virtio_resume(machine->virtio[i].device);
+		}
 	machine->devices_paused = false;
 	vcpus_resume(machine);
 }
@@ -106,21 +108,29 @@ void machine_reboot(struct machine *machine, enum vmm_how how)
 
 /* ---- pause ---- */
 
+/* In the thread in which the last request ended. */
 static void device_settled(void *userdata)
 {
-	struct machine *machine = userdata;
+	struct machine_virtio *virtio = userdata;
 
-	/* In the thread in which the last request ended. */
-	if (atomic_fetch_sub(&machine->n_unsettled, 1) == 1)
-		vmm_loop_event_signal(machine->settled);
+	/* A resume may have been quicker. */
+	if (atomic_exchange(&virtio->settling, false))
+		vmm_loop_event_signal(virtio->machine->settled);
+}
+
+static bool all_settled(struct machine *machine)
+{
+	for (size_t i = 0; i < machine->n_virtio; i++)
+		if (atomic_load(&machine->virtio[i].settling))
+			return false;
+	return true;
 }
 
 static int on_settled(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
 	struct machine *machine = userdata;
 
-	/* An earlier pause, given up by a resume, may still have signalled. */
-	if (atomic_load(&machine->n_unsettled) == 0)
+	if (machine->life.state == VMM_STATE_PAUSED && all_settled(machine))
 		control_paused(machine, 0);
 	return 0;
 }
@@ -129,8 +139,6 @@ int machine_pause(struct machine *machine)
 {
 	int r;
 
-	if (atomic_load(&machine->n_unsettled) > 0)
-		return -EBUSY;
 	r = life_pause(&machine->life);
 	if (r < 0)
 		return r;
@@ -140,14 +148,17 @@ int machine_pause(struct machine *machine)
 		life_resume(&machine->life);
 		return r;
 	}
-	/* One more than there are devices, so that none that is quick is taken for the last. */
-	atomic_store(&machine->n_unsettled, (unsigned int)machine->n_virtio + 1);
 	machine->devices_paused = true;
-	for (size_t i = 0; i < machine->n_virtio; i++)
-		if (vmm_virtio_pause(machine->virtio[i].device, device_settled, machine) <= 0)
-			atomic_fetch_sub(&machine->n_unsettled, 1);
+	for (size_t i = 0; i < machine->n_virtio; i++) {
+		struct machine_virtio *virtio = &machine->virtio[i];
+
+		/* Before, as the callback may come before the call returns. */
+		atomic_store(&virtio->settling, true);
+		if (vmm_virtio_pause(virtio->device, device_settled, virtio) <= 0)
+			atomic_store(&virtio->settling, false);
+	}
 	send_status(machine);
-	return atomic_fetch_sub(&machine->n_unsettled, 1) == 1 ? 0 : 1;
+	return all_settled(machine) ? 0 : 1;
 }
 
 int machine_resume(struct machine *machine)
