@@ -333,24 +333,13 @@ static int connection_new(struct broker *broker, int *fd, struct connection **re
 /* The machine whose unit pid runs in. */
 static int machine_of_pid(pid_t pid, char name[VMM_NAME_SIZE])
 {
-	static const char prefix[] = "vmm@", suffix[] = ".service";
 	CLEANUP(free_p) char *unit = NULL;
-	size_t n;
 	int r;
 
 	r = sd_pid_get_unit(pid, &unit);
 	if (r < 0)
 		return r;
-	n = strlen(unit);
-	if (n <= strlen(prefix) + strlen(suffix) || strncmp(unit, prefix, strlen(prefix)) != 0 ||
-		strcmp(unit + n - strlen(suffix), suffix) != 0)
-		return -ENXIO;
-	n -= strlen(prefix) + strlen(suffix);
-	if (n >= VMM_NAME_SIZE)
-		return -ENXIO;
-	memcpy(name, unit + strlen(prefix), n);
-	name[n] = 0;
-	return config_name_valid(name) ? 0 : -ENXIO;
+	return machine_name_of_unit(unit, name) ? 0 : -ENXIO;
 }
 
 static void new_peer(struct broker *broker, int *fd)

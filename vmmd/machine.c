@@ -16,6 +16,22 @@
 #include "log.h"
 #include "spawn.h"
 
+bool machine_name_of_unit(const char *unit, char name[VMM_NAME_SIZE])
+{
+	static const char prefix[] = "vmm@", suffix[] = ".service";
+	size_t n = strlen(unit), around = strlen(prefix) + strlen(suffix);
+
+	if (n <= around || strncmp(unit, prefix, strlen(prefix)) != 0 ||
+		strcmp(unit + n - strlen(suffix), suffix) != 0)
+		return false;
+	n -= around;
+	if (n >= VMM_NAME_SIZE)
+		return false;
+	memcpy(name, unit + strlen(prefix), n);
+	name[n] = 0;
+	return config_name_valid(name);
+}
+
 static uint64_t now_usec(clockid_t clock)
 {
 	struct timespec now;

@@ -89,6 +89,9 @@ struct machine {
 	unsigned changes; /* enum machine_change: not told yet */
 };
 
+/* "vmm@NAME.service": true and the name. */
+bool machine_name_of_unit(const char *unit, char name[VMM_NAME_SIZE]);
+
 int machine_new(struct manager *manager, const char *name, struct machine **ret);
 struct machine *machine_free(struct machine *machine);
 

@@ -20,233 +20,11 @@
 #include "spawn-systemd.h"
 #include "spawn.h"
 
-#define SYSTEMD "org.freedesktop.systemd1"
-#define SYSTEMD_PATH "/org/freedesktop/systemd1"
-#define UNIT_PATH SYSTEMD_PATH "/unit"
-#define MANAGER_INTERFACE SYSTEMD ".Manager"
 #define PRIVATE_ADDRESS "unix:path=/run/systemd/private"
 
 #define RETRY_USEC (UINT64_C(200) * 1000)
 #define KILL_USEC (UINT64_C(3) * 1000 * 1000)
 #define CALL_USEC (UINT64_C(5) * 1000 * 1000)
-
-struct systemd {
-	struct manager *manager; /* borrowed */
-	sd_bus *bus;             /* owned; NULL while PID 1 cannot be reached */
-	sd_event_source *retry;  /* owned */
-	struct log_limit limit;
-};
-
-/* machine->spawn: what systemd said last of the unit. */
-struct unit {
-	struct unit_facts facts;
-	sd_event_source *kill_timer; /* owned */
-};
-
-/* A call under way, found again by names and numbers: what it is about may have gone. */
-struct call {
-	struct systemd *systemd;  /* borrowed; calls end with the bus */
-	char name[VMM_NAME_SIZE]; /* of the machine */
-	uint32_t job_id;          /* 0: none */
-	const char *job_result;   /* static: the job ends with it; NULL: the job begins */
-	spawn_done_t done;        /* may be NULL */
-	void *userdata;
-	struct peer peer;  /* pidfd is not ours */
-	sd_bus_slot *slot; /* owned, where someone may cancel */
-};
-
-static struct systemd *systemd_of(const struct machine *machine)
-{
-	return machine->manager->spawn;
-}
-
-static struct unit *unit_of(struct machine *machine)
-{
-	if (!machine->spawn)
-		machine->spawn = calloc(1, sizeof(struct unit));
-	return machine->spawn;
-}
-
-static struct call *call_new(struct machine *machine)
-{
-	struct call *call = calloc(1, sizeof(*call));
-
-	if (call) {
-		call->systemd = systemd_of(machine);
-		memcpy(call->name, machine->name, sizeof(call->name));
-		call->peer.pidfd = -EBADF;
-	}
-	return call;
-}
-
-static struct job *call_job(const struct call *call)
-{
-	return call->job_id ? job_find(call->systemd->manager, call->job_id) : NULL;
-}
-
-static int unit_path(const char *unit, char **ret_path)
-{
-	return sd_bus_path_encode(UNIT_PATH, unit, ret_path);
-}
-
-/* Sends message; reply is called with call, which goes when the answer has come, or the bus. */
-static int send_call(struct systemd *systemd, sd_bus_message *message,
-	sd_bus_message_handler_t reply, struct call *call, sd_bus_slot **ret_slot)
-{
-	sd_bus_slot *slot;
-	int r;
-
-	r = sd_bus_call_async(systemd->bus, &slot, message, reply, call, 0);
-	if (r < 0) {
-		free(call);
-		return r;
-	}
-	sd_bus_slot_set_destroy_callback(slot, free);
-	if (ret_slot) {
-		*ret_slot = slot;
-		return 0;
-	}
-	sd_bus_slot_set_floating(slot, true);
-	sd_bus_slot_unref(slot);
-	return 0;
-}
-
-/* ---- what a unit is doing ---- */
-
-static void evaluate(struct machine *machine)
-{
-	const struct unit_facts *facts = &unit_of(machine)->facts;
-	enum unit_state state = unit_facts_state(facts);
-
-	machine_set_restarts(machine, facts->n_restarts);
-	machine_set_result(machine, unit_facts_result(facts), unit_facts_exit_status(facts));
-	/* Its last words; and what it says while nobody is connected to it. */
-	if (facts->status_text[0] && state == UNIT_FAILED)
-		machine_set_failure(machine, facts->status_text);
-	else if (facts->status_text[0] && machine_is_active(machine) && !machine->control)
-		machine_set_status(machine, "%s", facts->status_text);
-	machine_set_unit(machine, state, (pid_t)facts->main_pid);
-}
-
-static bool unit_is_active(const struct unit *unit)
-{
-	enum unit_state state = unit_facts_state(&unit->facts);
-
-	return state != UNIT_INACTIVE && state != UNIT_FAILED;
-}
-
-static int call_get_all(struct machine *machine, const char *interface,
-	sd_bus_message_handler_t reply, struct call *call, sd_bus_slot **ret_slot)
-{
-	struct systemd *systemd = systemd_of(machine);
-	CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-	CLEANUP(free_p) char *path = NULL;
-	int r;
-
-	if (!call)
-		return -ENOMEM;
-	r = systemd->bus ? unit_path(machine->unit, &path) : -ENOTCONN;
-	if (r >= 0)
-		r = sd_bus_message_new_method_call(systemd->bus, &message, SYSTEMD, path,
-			"org.freedesktop.DBus.Properties", "GetAll");
-	if (r >= 0)
-		r = sd_bus_message_append(message, "s", interface);
-	if (r < 0) {
-		free(call);
-		return r;
-	}
-	return send_call(systemd, message, reply, call, ret_slot);
-}
-
-static int got_unit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	struct call *call = userdata;
-	struct machine *machine = manager_find(call->systemd->manager, call->name);
-	const char *result = call->job_result;
-	uint32_t job_id = call->job_id;
-	struct manager *manager = call->systemd->manager;
-	struct job *job;
-
-	if (machine && !sd_bus_message_is_method_error(reply, NULL) &&
-		unit_facts_read(&unit_of(machine)->facts, reply) >= 0)
-		evaluate(machine);
-	/* State first, then the end of the job: who waits for it finds the state as it is. */
-	job = job_id ? job_find(manager, job_id) : NULL;
-	if (job && result)
-		job_finish(job, result);
-	return 0;
-}
-
-static int got_service(sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	struct call *call = userdata, *next;
-	struct machine *machine = manager_find(call->systemd->manager, call->name);
-
-	if (!machine)
-		return 0;
-	if (!sd_bus_message_is_method_error(reply, NULL))
-		unit_facts_read(&unit_of(machine)->facts, reply);
-	next = call_new(machine);
-	if (next) {
-		next->job_id = call->job_id;
-		next->job_result = call->job_result;
-	}
-	if (call_get_all(machine, SYSTEMD ".Unit", got_unit, next, NULL) < 0) {
-		struct job *job = call_job(call);
-
-		if (job && call->job_result)
-			job_finish(job, call->job_result);
-	}
-	return 0;
-}
-
-/* Asks for all of the unit again; then ends job with result, where there is one. */
-static void refresh(struct machine *machine, struct job *job, const char *result)
-{
-	struct call *call = call_new(machine);
-
-	if (call && job) {
-		call->job_id = job->id;
-		call->job_result = result;
-	}
-	if (call_get_all(machine, SYSTEMD ".Service", got_service, call, NULL) < 0 && job && result)
-		job_finish(job, result);
-}
-
-static int on_properties(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct systemd *systemd = userdata;
-	CLEANUP(free_p) char *unit = NULL;
-	char name[VMM_NAME_SIZE];
-	const char *interface;
-	struct machine *machine;
-	bool is_unit;
-	int r;
-
-	r = sd_bus_path_decode(sd_bus_message_get_path(message), UNIT_PATH, &unit);
-	if (r <= 0 || !unit_name_machine(unit, name))
-		return 0;
-	r = sd_bus_message_read(message, "s", &interface);
-	if (r < 0)
-		return 0;
-	is_unit = strcmp(interface, SYSTEMD ".Unit") == 0;
-	if (!is_unit && strcmp(interface, SYSTEMD ".Service") != 0)
-		return 0;
-	if (manager_ensure(systemd->manager, name, &machine) < 0 || !unit_of(machine))
-		return 0;
-	if (unit_facts_read(&unit_of(machine)->facts, message) < 0)
-		return 0;
-	/* The service's properties come first, the unit's complete the picture. */
-	if (!is_unit)
-		return 0;
-	/* Between two lives a unit is said to be dead, and right after it to wait for its restart.
-	 * PID 1 does both in one go: when it answers, it is past that. */
-	if (machine_is_active(machine) && !unit_is_active(unit_of(machine)))
-		refresh(machine, NULL, NULL);
-	else
-		evaluate(machine);
-	return 0;
-}
 
 /* ---- jobs ---- */
 
@@ -275,7 +53,7 @@ static int on_job_removed(sd_bus_message *message, void *userdata, sd_bus_error 
 		if (!job->unit_job || strcmp(job->unit_job, path) != 0)
 			continue;
 		free(TAKE_PTR(job->unit_job));
-		refresh(job->machine, job, job_result(result));
+		unit_refresh(job->machine, job, job_result(result));
 		return 0;
 	}
 	return 0;
@@ -324,7 +102,7 @@ static int unit_verb(struct machine *machine, const char *verb, struct job *job)
 	if (!call)
 		return -ENOMEM;
 	call->job_id = job ? job->id : 0;
-	return send_call(systemd, message, got_unit_job, call, NULL);
+	return call_send(systemd, message, got_unit_job, call, NULL);
 }
 
 static void begin(struct job *job, const char *verb)
@@ -379,7 +157,7 @@ static void systemd_kill(
 	if (r >= 0) {
 		call->done = done;
 		call->userdata = userdata;
-		r = send_call(systemd, message, got_kill, call, NULL);
+		r = call_send(systemd, message, got_kill, call, NULL);
 	}
 	if (r < 0 && done)
 		done(userdata, r, NULL);
@@ -490,67 +268,6 @@ static void systemd_authenticate_cancel(void *handle)
 
 /* ---- the connection ---- */
 
-static int list_unit(struct systemd *systemd, const char *unit, const char *path)
-{
-	static const char *const interfaces[] = { SYSTEMD ".Service", SYSTEMD ".Unit" };
-	struct machine *machine;
-	char name[VMM_NAME_SIZE];
-	int r;
-
-	if (!unit_name_machine(unit, name))
-		return 0;
-	r = manager_ensure(systemd->manager, name, &machine);
-	if (r < 0)
-		return r == -ENOMEM ? r : 0;
-	if (!unit_of(machine))
-		return -ENOMEM;
-	unit_of(machine)->facts = (struct unit_facts){};
-	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++) {
-		CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-
-		r = sd_bus_call_method(systemd->bus, SYSTEMD, path,
-			"org.freedesktop.DBus.Properties", "GetAll", NULL, &reply, "s",
-			interfaces[i]);
-		if (r >= 0)
-			r = unit_facts_read(&unit_of(machine)->facts, reply);
-		if (r < 0) {
-			log_warning("%s: %s", unit, strerror(-r));
-			return 0;
-		}
-	}
-	if (unit_of(machine)->facts.main_pid > 0 && !machine->handed.valid)
-		machine_load_handed(machine);
-	evaluate(machine);
-	if (machine->leader > 0 && !machine->control) {
-		r = machine_connect_control(machine);
-		if (r < 0)
-			log_warning("%s: its worker cannot be reached: %s", name, strerror(-r));
-	}
-	return 0;
-}
-
-static int list_units(struct systemd *systemd)
-{
-	CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	const char *unit, *path;
-	int r;
-
-	r = sd_bus_call_method(systemd->bus, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE,
-		"ListUnitsByPatterns", &error, &reply, "asas", 0, 1, "vmm@*.service");
-	if (r < 0)
-		return r;
-	r = sd_bus_message_enter_container(reply, 'a', "(ssssssouso)");
-	while (r >= 0) {
-		r = sd_bus_message_read(reply, "(ssssssouso)", &unit, NULL, NULL, NULL, NULL, NULL,
-			&path, NULL, NULL, NULL);
-		if (r <= 0)
-			break;
-		r = list_unit(systemd, unit, path);
-	}
-	return r;
-}
-
 static int connect_systemd(struct systemd *systemd);
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
@@ -609,7 +326,7 @@ static int add_matches(struct systemd *systemd)
 		r = sd_bus_add_match(bus, NULL,
 			"type='signal',interface='org.freedesktop.DBus.Properties',"
 			"member='PropertiesChanged',path_namespace='" UNIT_PATH "'",
-			on_properties, systemd);
+			unit_on_properties, systemd);
 	if (r >= 0)
 		r = sd_bus_match_signal(bus, NULL, NULL, "/org/freedesktop/DBus/Local",
 			"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, systemd);
@@ -634,7 +351,7 @@ static int connect_systemd(struct systemd *systemd)
 		r = sd_bus_call_method(systemd->bus, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE,
 			"Subscribe", NULL, NULL, NULL);
 	if (r >= 0)
-		r = list_units(systemd);
+		r = unit_list_all(systemd);
 	if (r >= 0)
 		r = sd_bus_attach_event(systemd->bus, systemd->manager->event, 0);
 	if (r < 0) {

@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* spawn-systemd: what systemd's properties say of a unit. */
+/*
+ * spawn-systemd: what its files share. spawn-systemd.c starts and stops, unit-watch.c follows what
+ * the units do, unit-facts.c reads their properties.
+ */
 #ifndef VMMD_SPAWN_SYSTEMD_H
 #define VMMD_SPAWN_SYSTEMD_H
 
 #include <systemd/sd-bus.h>
 
+#include "log.h"
 #include "machine.h"
+#include "spawn.h"
+
+#define SYSTEMD "org.freedesktop.systemd1"
+#define SYSTEMD_PATH "/org/freedesktop/systemd1"
+#define UNIT_PATH SYSTEMD_PATH "/unit"
+#define MANAGER_INTERFACE SYSTEMD ".Manager"
 
 struct unit_facts {
 	char active_state[24];
@@ -22,14 +32,62 @@ struct unit_facts {
 	int32_t exec_status;
 };
 
-/* "vmm@NAME.service": true and the name. */
-bool unit_name_machine(const char *unit, char name[VMM_NAME_SIZE]);
-
 /* Reads a{sv}, as GetAll and PropertiesChanged have it, over what is there. */
 int unit_facts_read(struct unit_facts *facts, sd_bus_message *message);
 
 enum unit_state unit_facts_state(const struct unit_facts *facts);
 const char *unit_facts_result(const struct unit_facts *facts);
 int unit_facts_exit_status(const struct unit_facts *facts);
+
+/* manager->spawn */
+struct systemd {
+	struct manager *manager; /* borrowed */
+	sd_bus *bus;             /* owned; NULL while PID 1 cannot be reached */
+	sd_event_source *retry;  /* owned */
+	struct log_limit limit;
+};
+
+/* machine->spawn: what systemd said last of the unit. */
+struct unit {
+	struct unit_facts facts;
+	sd_event_source *kill_timer; /* owned */
+};
+
+/* A call under way, found again by names and numbers: what it is about may have gone. */
+struct call {
+	struct systemd *systemd;  /* borrowed; calls end with the bus */
+	char name[VMM_NAME_SIZE]; /* of the machine */
+	uint32_t job_id;          /* 0: none */
+	const char *job_result;   /* static: the job ends with it; NULL: the job begins */
+	spawn_done_t done;        /* may be NULL */
+	void *userdata;
+	struct peer peer;  /* pidfd is not ours */
+	sd_bus_slot *slot; /* owned, where someone may cancel */
+};
+
+struct systemd *systemd_of(const struct machine *machine);
+/* NULL without memory. */
+struct unit *unit_of(struct machine *machine);
+
+/* About machine; NULL without memory. */
+struct call *call_new(struct machine *machine);
+/* The job it is about, where that is still there. */
+struct job *call_job(const struct call *call);
+/*
+ * Sends message; reply is called with call, which goes when the answer has come, or the bus. Frees
+ * call when it fails.
+ */
+int call_send(struct systemd *systemd, sd_bus_message *message, sd_bus_message_handler_t reply,
+	struct call *call, sd_bus_slot **ret_slot);
+/* Properties.GetAll of the machine's unit. Takes over call, which may be NULL. */
+int call_get_all(struct machine *machine, const char *interface, sd_bus_message_handler_t reply,
+	struct call *call, sd_bus_slot **ret_slot);
+
+/* Asks for all of the unit again; then ends job with result, where there is one. */
+void unit_refresh(struct machine *machine, struct job *job, const char *result);
+/* A handler of PropertiesChanged; userdata is the struct systemd. */
+int unit_on_properties(sd_bus_message *message, void *userdata, sd_bus_error *error);
+/* All units of machines that are there: waits for the answers. */
+int unit_list_all(struct systemd *systemd);
 
 #endif

@@ -7,22 +7,6 @@
 #include "base/util.h"
 #include "spawn-systemd.h"
 
-bool unit_name_machine(const char *unit, char name[VMM_NAME_SIZE])
-{
-	static const char prefix[] = "vmm@", suffix[] = ".service";
-	size_t n = strlen(unit), around = strlen(prefix) + strlen(suffix);
-
-	if (n <= around || strncmp(unit, prefix, strlen(prefix)) != 0 ||
-		strcmp(unit + n - strlen(suffix), suffix) != 0)
-		return false;
-	n -= around;
-	if (n >= VMM_NAME_SIZE)
-		return false;
-	memcpy(name, unit + strlen(prefix), n);
-	name[n] = 0;
-	return config_name_valid(name);
-}
-
 static int read_string(sd_bus_message *message, char *to, size_t size)
 {
 	const char *text;

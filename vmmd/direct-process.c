@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* spawn-direct: a worker as a process: its user, its environment, its identity. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "spawn-direct.h"
+#include "worker/protocol.h"
+
+enum {
+	/* systemd's range for DynamicUser=: nobody else uses it. */
+	FIRST_UID = 61184,
+	LAST_UID = 65519,
+	BROKER_FD = 3,
+};
+
+/* When pid was started, in clock ticks since boot: field 22 of /proc/PID/stat. */
+int direct_process_start(pid_t pid, uint64_t *ret)
+{
+	CLEANUP(close_p) int fd = -EBADF;
+	char path[32], text[1024], *at;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = 0;
+	/* The second field is the name, which may hold anything; 3 begins behind its ')'. */
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at && sscanf(at, " %" SCNu64, ret) == 1 ? 0 : -EBADMSG;
+}
+
+/* One that no other machine has; the same each time unless two names meet. */
+uid_t direct_choose_uid(struct machine *machine)
+{
+	struct manager *manager = machine->manager;
+	uint32_t n_uids = LAST_UID - FIRST_UID + 1, hash = 5381;
+
+	for (const char *c = machine->name; *c; c++)
+		hash = hash * 33 + (unsigned char)*c;
+	for (uint32_t i = 0; i < n_uids; i++) {
+		uid_t uid = FIRST_UID + (hash + i) % n_uids;
+		bool taken = false;
+
+		for (size_t j = 0; j < manager->n_machines && !taken; j++)
+			taken = manager->machines[j] != machine &&
+				manager->machines[j]->handed.uid == uid;
+		if (!taken)
+			return uid;
+	}
+	return LAST_UID;
+}
+
+_Noreturn void direct_exec(struct manager *manager, const char *name, int broker_fd, int log_fd)
+{
+	const struct direct *direct = manager->spawn;
+	const char *worker = manager->worker, *mode = getenv("VMMD_SECCOMP");
+	char broker[32], notify[sizeof(direct->notify_path) + 16], seccomp[64];
+	char *argv[] = { (char *)worker, broker, (char *)name, NULL };
+	char *env[3] = {};
+	size_t n_env = 0;
+	sigset_t none;
+	int null_fd;
+
+	setsid();
+	sigemptyset(&none);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
+		_exit(VMM_WORKER_EXIT_FAILURE);
+	if (log_fd >= 0 && (dup2(log_fd, STDOUT_FILENO) < 0 || dup2(log_fd, STDERR_FILENO) < 0))
+		_exit(VMM_WORKER_EXIT_FAILURE);
+	if (log_fd < 0 && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		_exit(VMM_WORKER_EXIT_FAILURE);
+	if (dup2(broker_fd, BROKER_FD) < 0 || fcntl(BROKER_FD, F_SETFD, 0) < 0)
+		_exit(VMM_WORKER_EXIT_FAILURE);
+	close_range(BROKER_FD + 1, ~0u, 0);
+	snprintf(broker, sizeof(broker), "--broker-fd=%d", BROKER_FD);
+	snprintf(notify, sizeof(notify), "NOTIFY_SOCKET=%s", direct->notify_path);
+	if (direct->notify)
+		env[n_env++] = notify;
+	/* For developers: what is not allowed is logged. Nothing else of our environment. */
+	snprintf(seccomp, sizeof(seccomp), "VMMD_SECCOMP=%s", mode ? mode : "");
+	if (mode)
+		env[n_env++] = seccomp;
+	execve(worker, argv, env);
+	dprintf(STDERR_FILENO, "%s: %s\n", worker, strerror(errno));
+	_exit(VMM_WORKER_EXIT_FAILURE);
+}
