@@ -170,6 +170,7 @@ static void resources_done(void *userdata, struct resources_result *result)
 		serve(connection);
 		return;
 	}
+	machine_log_warnings(machine);
 	r = hand_over(connection, machine, result, text, sizeof(text));
 	if (r < 0) {
 		if (!text[0])

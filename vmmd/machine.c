@@ -63,6 +63,7 @@ struct machine *machine_free(struct machine *machine)
 	vm_config_free(machine->config);
 	free(machine->config_path);
 	free(machine->config_error);
+	config_messages_finish(&machine->config_messages);
 	free(machine);
 	return NULL;
 }
@@ -91,8 +92,8 @@ int machine_load(struct machine *machine)
 		else if (asprintf(&text, "%s: %s", path ? path : machine->name, strerror(-r)) < 0)
 			text = NULL;
 	}
-	config_messages_finish(&messages);
 	if (r == -ENOMEM || (r < 0 && r != -ENOENT && !text)) {
+		config_messages_finish(&messages);
 		free(path);
 		return -ENOMEM;
 	}
@@ -100,6 +101,8 @@ int machine_load(struct machine *machine)
 	vm_config_free(machine->config);
 	free(machine->config_path);
 	free(machine->config_error);
+	config_messages_finish(&machine->config_messages);
+	machine->config_messages = messages;
 	machine->config = config;
 	machine->config_path = path;
 	machine->config_error = text;
@@ -108,6 +111,20 @@ int machine_load(struct machine *machine)
 		path && strncmp(path + strlen(machine->manager->root), "/run/", 5) == 0;
 	machine_changed(machine, MACHINE_CHANGED_CONFIG);
 	return 0;
+}
+
+void machine_log_warnings(const struct machine *machine)
+{
+	struct log_about about = { .name = machine->name, .event = "configuration" };
+
+	for (size_t i = 0; i < machine->config_messages.n_items; i++) {
+		char *text;
+
+		if (config_message_format(&machine->config_messages.items[i], &text) < 0)
+			continue;
+		log_line(LOG_WARNING, &about, "%s", text);
+		free(text);
+	}
 }
 
 bool machine_is_active(const struct machine *machine)

@@ -63,9 +63,10 @@ struct machine {
 
 	bool defined; /* there is a .vm file */
 	bool transient;
-	struct vm_config *config; /* owned; NULL: no file, or a bad one */
-	char *config_path;        /* owned; NULL: no file */
-	char *config_error;       /* owned; NULL: it is good */
+	struct vm_config *config;               /* owned; NULL: no file, or a bad one */
+	char *config_path;                      /* owned; NULL: no file */
+	char *config_error;                     /* owned; NULL: it is good */
+	struct config_messages config_messages; /* of the last machine_load() */
 	struct machine_handed handed;
 	uint64_t last_fingerprint; /* of what the last worker was given */
 
@@ -97,6 +98,9 @@ struct machine *machine_free(struct machine *machine);
 
 /* Reads the .vm file again. Failures are kept in config_error. Returns -ENOMEM only. */
 int machine_load(struct machine *machine);
+
+/* What the .vm file that is about to count says that is not known, in the log. */
+void machine_log_warnings(const struct machine *machine);
 
 /* True while there is a worker or about to be one. */
 bool machine_is_active(const struct machine *machine);

@@ -65,6 +65,37 @@ static bool write_now(int fd, const char *text, size_t length)
 	return write(fd, text, length) >= 0;
 }
 
+static void make_message(char message[static MESSAGE_BYTES], const char *format, va_list arguments)
+{
+	vsnprintf(message, MESSAGE_BYTES, format, arguments);
+	for (char *c = message; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
+static void write_message(struct log *log, enum log_priority priority, const char *message)
+{
+	char text[MESSAGE_BYTES + 256];
+	int length;
+
+	if (log->prefix)
+		length = snprintf(text, sizeof(text), "<%d>%s\n", (int)priority, message);
+	else
+		length = snprintf(text, sizeof(text), "vmmd-worker: %s: %s\n", log->name, message);
+	write_now(STDERR_FILENO, text, (size_t)length);
+}
+
+void log_last_words(struct log *log, const char *format, ...)
+{
+	char message[MESSAGE_BYTES];
+	va_list arguments;
+
+	va_start(arguments, format);
+	make_message(message, format, arguments);
+	va_end(arguments);
+	write_message(log, LOG_PRIORITY_ERROR, message);
+}
+
 void log_message(struct log *log, enum log_priority priority, const char *id, const char *event,
 	const char *format, ...)
 {
@@ -74,11 +105,8 @@ void log_message(struct log *log, enum log_priority priority, const char *id, co
 	int length;
 
 	va_start(arguments, format);
-	vsnprintf(message, sizeof(message), format, arguments);
+	make_message(message, format, arguments);
 	va_end(arguments);
-	for (char *c = message; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
 
 	if (log->journal_fd >= 0) {
 		length = snprintf(text, sizeof(text),
@@ -89,11 +117,7 @@ void log_message(struct log *log, enum log_priority priority, const char *id, co
 		if (send(log->journal_fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			return;
 	}
-	if (log->prefix)
-		length = snprintf(text, sizeof(text), "<%d>%s\n", (int)priority, message);
-	else
-		length = snprintf(text, sizeof(text), "vmmd-worker: %s: %s\n", log->name, message);
-	write_now(STDERR_FILENO, text, (size_t)length);
+	write_message(log, priority, message);
 }
 
 void log_console(struct log *log, const char *line)

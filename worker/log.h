@@ -14,7 +14,6 @@
 
 /* Message ids, for the journal's catalog. */
 #define LOG_ID_STARTED "dec8ba5ab666432790e3e5b249fff55a"
-#define LOG_ID_START_FAILED "d4d2645cb355464b988838466c633d49"
 #define LOG_ID_STOP_REQUESTED "bece003da5d5455bbd96fecbc7197d48"
 #define LOG_ID_POWERED_OFF "b278e1d3becd4d699a174d35fed39b09"
 #define LOG_ID_REBOOTED "5e8fe324e61540bcaef5809fbd2dabfe"
@@ -46,6 +45,13 @@ void log_close(struct log *log);
 /* event is VMM_EVENT=, id one of those above or NULL. One line. */
 void log_message(struct log *log, enum log_priority priority, const char *id, const char *event,
 	const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/*
+ * An error that the process ends with at once. It goes to standard error, whose stream the journal
+ * knows to be the unit's. Of a datagram it asks who the sender was, who may be gone by then, and
+ * systemctl status would not have the line.
+ */
+void log_last_words(struct log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* One line of the console. */
 void log_console(struct log *log, const char *line);

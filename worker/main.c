@@ -213,8 +213,7 @@ int main(int argc, char **argv)
 	/* A machine that ran has said why it ended. */
 	if (machine.failure[0]) {
 		notify_send(&machine.notify, "STATUS=%.400s", machine.failure);
-		log_message(&machine.log, LOG_PRIORITY_ERROR, LOG_ID_START_FAILED, "start-failed",
-			"%s", machine.failure);
+		log_last_words(&machine.log, "%s", machine.failure);
 	}
 	/* Threads may still be in the middle of something that the end of the process ends. */
 	_exit(status);
