@@ -67,8 +67,10 @@ said_by_vmmd() {
 # A process that is no worker gets nothing from the broker, whatever it says.
 stranger_at_broker() {
 	systemctl start vmmd.service
-	equals "what a stranger gets" \
-		"$(head -c 64 /dev/zero | timeout 10 socat -t 3 - UNIX-CONNECT:/run/vmmd/broker.sock,type=5 | tr -d '\0' | grep -c ELF)" 0
+	head -c 64 /dev/zero | timeout 10 socat -t 3 - UNIX-CONNECT:/run/vmmd/broker.sock,type=5 \
+		>"$TEST_DIR/answer" || :
+	# At most a refusal, which is far shorter than a spec and has no descriptor to offer.
+	(($(wc -c <"$TEST_DIR/answer") <= 1024)) || fail "a stranger gets $(wc -c <"$TEST_DIR/answer") bytes"
 	eventually 5 "a line in the log" said_by_vmmd 'refus|reject|not.*worker'
 	systemctl -q is-active vmmd.service
 }

@@ -71,7 +71,7 @@ guest_machine() {
 	for line; do
 		keys[${line%%=*}]=${line#*=}
 	done
-	for section in Machine Boot Drive Console; do
+	for section in Machine Boot Drive; do
 		echo "[$section]"
 		for key in "${!keys[@]}"; do
 			[[ $key == "$section".* && -n ${keys[$key]} ]] || continue
@@ -185,9 +185,10 @@ end_machines() {
 	rm -rf /etc/vmm/*.vm /etc/vmm/*.vm.d /run/vmm/*.vm /run/vmm/*.vm.d "$disks"/*.raw
 	rm -rf /etc/systemd/system/vmm@* /run/systemd/system/vmm@* /run/systemd/transient/vmm@* \
 		/etc/systemd/system.control/vmm@* /etc/systemd/system/*.wants/vmm@*
-	systemctl daemon-reload
 	systemctl reset-failed vmmd.service vmmd.socket 2>/dev/null
 	systemctl start vmmd.socket
+	# Both systemd and vmmd read their files again.
+	vmmctl reload || systemctl daemon-reload
 }
 
 # nothing_left: the last line says what there is.
