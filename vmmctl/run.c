@@ -221,6 +221,14 @@ int verb_run(struct ctl *ctl, char **arguments)
 		must_alloc(NULL);
 	if (print_messages(ctl, &messages, NULL) != EXIT_SUCCESS)
 		return EXIT_FAILURE;
+	for (size_t i = 0; config && i < CONFIG_N_PASS_SECTIONS; i++) {
+		if (config->pass[i].n_lines > 0) {
+			ctl_note(ctl,
+				"warning: [Unit], [Service] and [Install] sections do not count "
+				"in a machine that is run; systemctl set-property does");
+			break;
+		}
+	}
 	if (ctl->dry_run) {
 		fwrite(text, 1, size, stdout);
 		return EXIT_SUCCESS;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "config.h"
 #include "ctl.h"
 
 /* Takes the names in arguments to units of which each has a machine. NULL after telling. */
@@ -123,18 +124,39 @@ static bool is_newer(const struct ctl *ctl, const char *unit, const char *path)
 			       file.st_mtim.tv_nsec > made.st_mtim.tv_nsec));
 }
 
+/* Whether the file has something to tell systemd; of another host's it is not known. */
+static bool has_unit_sections(const struct ctl *ctl, const char *name)
+{
+	CLEANUP(config_messages_finish) struct config_messages messages = {};
+	struct vm_config *config = NULL;
+	bool found = false;
+
+	if (ctl->host || config_load("", name, &messages, &config) < 0)
+		return false;
+	for (size_t i = 0; i < CONFIG_N_PASS_SECTIONS; i++)
+		found = found || config->pass[i].n_lines > 0;
+	vm_config_free(config);
+	return found;
+}
+
 void ctl_warn_stale(struct ctl *ctl, const char *name)
 {
 	CLEANUP(free_p) char *unit = must_printf("vmm@%s.service", name);
 	CLEANUP(free_p) char *source = unit_property(ctl, unit, "SourcePath");
 	struct value machine = {};
 	const char *path;
+	bool stale;
 
 	if (!source || ctl_machine(ctl, name, &machine, NULL) < 0)
 		return;
 	path = value_get_string(&machine, "ConfigPath");
-	if (*path != '\0' &&
-		(strcmp(source, path) != 0 || needs_reload(ctl, unit) || is_newer(ctl, unit, path)))
+	if (*path == '\0')
+		stale = false;
+	else if (strcmp(source, path) != 0)
+		stale = has_unit_sections(ctl, name);
+	else
+		stale = needs_reload(ctl, unit) || is_newer(ctl, unit, path);
+	if (stale)
 		ctl_note(ctl,
 			"warning: systemd has not read %s as it is now: [Unit], [Service] and "
 			"[Install]\nsections count after vmmctl reload, or systemctl "

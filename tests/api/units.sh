@@ -46,7 +46,7 @@ exposure() {
 		{ tail -1 "$tmp/table"; return 1; }
 }
 check "exposure of vmm@.service at most 0.2" exposure "$tmp/units/vmm@web.service" 2
-check "exposure of vmmd.service at most 2.5" exposure "$tmp/units/vmmd.service" 25
+check "exposure of vmmd.service at most 2.3" exposure "$tmp/units/vmmd.service" 23
 
 # An instance without a user of its own would share its uid with all others.
 check "vmm@.service names a user for each instance" \
