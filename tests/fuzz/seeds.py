@@ -311,6 +311,16 @@ def ports():
     yield "panic", access(0x7f00, 1) + access(0x7f00, 2) + access(0x7f00) + access(0x700, 5)
 
 
+def virtio_pmem():
+    def flush(kind=0):
+        return chain(0, out(struct.pack("<I", kind)), into(4))
+
+    yield from scripts(
+        some=flush() + flush() + flush(9) + event(0) + flush(), reset=flush() + RESTART + flush(),
+        bad=chain(0, out(b"abc"), into(4)) + RESTART + chain(0, out(bytes(4)), into(3)),
+        pieces=chain(0, *[out(b"x")] * 8, *[into(1)] * 8) + b"\6\0" + flush())
+
+
 def virtio_balloon():
     def pages(*numbers):
         return out(struct.pack("<%dI" % len(numbers), *numbers))
