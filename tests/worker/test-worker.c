@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <vmmcore/platform.h>
 
 #include "base/util.h"
@@ -360,6 +361,52 @@ END_TEST
 
 /* ---- the program ---- */
 
+/* Runs the program alone; output gets what it wrote to either stream. */
+static int run_alone(const char *arguments, char *output, size_t size)
+{
+	char command[512];
+	size_t n;
+	FILE *pipe;
+
+	snprintf(command, sizeof(command), "'%s' %s 2>&1", getenv("VMMD_WORKER"), arguments);
+	pipe = popen(command, "re");
+	ck_assert_ptr_nonnull(pipe);
+	n = fread(output, 1, size - 1, pipe);
+	output[n] = '\0';
+	return WEXITSTATUS(pclose(pipe));
+}
+
+START_TEST(arguments)
+{
+	static const struct {
+		const char *arguments;
+		int status;
+		const char *said;
+	} rows[] = {
+		{ "--help", 0, "usage: vmmd-worker" },
+		{ "--version", 0, "vmmd-worker " },
+		{ "", 78, "exactly one name" },
+		{ "a b", 78, "exactly one name" },
+		{ "--nonsense", 78, "--nonsense" },
+		{ "--broker-fd=x web", 78, "--broker-fd" },
+		{ "--broker-fd=99999999999 web", 78, "--broker-fd" },
+		{ "../web", 78, "../web" },
+		{ "--broker=/nonexistent/socket web", 1, "/nonexistent/socket" },
+		{ "--broker-fd=77 web", 1, "vmmd" },
+	};
+	char output[4096];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ck_assert_int_eq(
+			run_alone(rows[i].arguments, output, sizeof(output)), rows[i].status);
+		ck_assert_msg(strstr(output, rows[i].said), "%s: %s", rows[i].arguments, output);
+	}
+	setenv("VMMD_SECCOMP", "off", 1);
+	ck_assert_int_eq(run_alone("web", output, sizeof(output)), 78);
+	ck_assert_msg(strstr(output, "VMMD_SECCOMP"), "%s", output);
+}
+END_TEST
+
 START_TEST(size_and_memory)
 {
 	struct stat status;
@@ -420,6 +467,7 @@ int main(void)
 	add_sandbox_cases(suite);
 	tcase = unit_case(suite, "program");
 	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, arguments);
 	tcase_add_test(tcase, size_and_memory);
 	return unit_run(suite);
 }
