@@ -150,7 +150,6 @@ struct bus *bus_free(struct bus *bus)
 {
 	if (!bus)
 		return NULL;
-	bus->manager->observer = NULL;
 	sd_event_source_disable_unref(bus->retry);
 	disconnect(bus);
 	free(bus->address);

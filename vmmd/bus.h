@@ -44,6 +44,7 @@ struct bus {
 
 /* address: as $DBUS_SYSTEM_BUS_ADDRESS, "system", "session", or NULL for "system". */
 int bus_new(struct manager *manager, const char *address, struct bus **ret);
+/* After the manager, whose last answers go out through it. */
 struct bus *bus_free(struct bus *bus);
 
 /* Connects and takes the name. A failure is retried later; only that the name is taken is

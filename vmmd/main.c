@@ -203,8 +203,8 @@ static void bus_free_p(struct bus **bus)
 static int run(const struct options *options)
 {
 	CLEANUP(event_unref_p) sd_event *event = NULL;
-	CLEANUP(manager_free_p) struct manager *manager = NULL;
 	CLEANUP(bus_free_p) struct bus *bus = NULL;
+	CLEANUP(manager_free_p) struct manager *manager = NULL;
 	CLEANUP(close_p) int broker_fd = -EBADF;
 	int r;
 

@@ -347,10 +347,11 @@ struct manager *manager_free(struct manager *manager)
 {
 	if (!manager)
 		return NULL;
-	manager->observer = NULL;
 	broker_free(manager->broker);
 	while (manager->n_jobs > 0)
 		job_finish(manager->jobs[manager->n_jobs - 1], "canceled");
+	/* Machines do not go with us: nobody is told that they have. */
+	manager->observer = NULL;
 	while (manager->n_machines > 0)
 		remove_machine(manager, manager->n_machines - 1);
 	if (manager->spawner && manager->run_dir)

@@ -98,7 +98,8 @@ static int open_file(struct opener *opener, const char *key, const struct config
 	/* A block device that is mounted, or open for itself elsewhere, is not to be written. */
 	if (S_ISBLK(st.st_mode) && (flags & O_ACCMODE) == O_RDWR && opener->mode == RESOURCES_TAKE)
 		flags |= O_EXCL;
-	fd = open(path->value, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	/* May wait, for a file server or a lease: that is what the child and its time are for. */
+	fd = open(path->value, flags | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0 && errno == EBUSY)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" is mounted or in use", path->value);
@@ -111,9 +112,6 @@ static int open_file(struct opener *opener, const char *key, const struct config
 	if (fstat(fd, ret_st) < 0 || (ret_st->st_mode & S_IFMT) != (st.st_mode & S_IFMT))
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" has just changed", path->value);
-	if (fcntl(fd, F_SETFL, flags & ~(O_ACCMODE | O_EXCL)) < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
-			path->value, strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

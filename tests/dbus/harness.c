@@ -19,7 +19,7 @@
 #include "base/util.h"
 
 enum {
-	CALL_MSEC = 15000,
+	CALL_MSEC = 30000,
 	WAIT_MSEC = 10000,
 };
 

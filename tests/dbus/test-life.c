@@ -331,6 +331,44 @@ START_TEST(test_disk_lock)
 }
 END_TEST
 
+/* A file that does not open, as on a dead file server: here, one that another process holds a
+ * lease on and does not give up. Everything else goes on meanwhile. */
+START_TEST(test_file_that_hangs)
+{
+	DBusConnection *bus = open_watching();
+	DBusPendingCall *pending;
+	DBusMessage *reply;
+	const char *name = "hangs", *text = NULL;
+	char path[128];
+	int fd;
+
+	put_file("leased", "a kernel");
+	snprintf(path, sizeof(path), "%s/leased", env_root);
+	signal(SIGIO, SIG_IGN);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+	snprintf(path, sizeof(path), "[Boot]\nKernel=%s/leased\n", env_root);
+	put_file("etc/vmm/hangs.vm", path);
+	put_machine("meanwhile", "", "");
+	pending = call_async(bus, MANAGER, MANAGER_I, "StartMachine", STRING(name), STRING(empty),
+		U64(none), END);
+	start_machine(bus, "meanwhile", "done");
+	stop_machine(bus, "meanwhile", "", "done");
+	expect_string(bus, "hangs", "State", "inactive");
+	dbus_pending_call_block(pending);
+	reply = dbus_pending_call_steal_reply(pending);
+	ck_assert(dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &text, END));
+	ck_assert_ptr_nonnull(dbus_message_get_error_name(reply));
+	ck_assert_str_eq(
+		text, "a file or device of hangs does not open: no answer within 20 seconds");
+	dbus_message_unref(reply);
+	dbus_pending_call_unref(pending);
+	close(fd);
+	bus_close(bus);
+}
+END_TEST
+
 /* ---- console ---- */
 
 static int open_console(DBusConnection *bus, const char *name, dbus_uint64_t flags)
@@ -639,6 +677,7 @@ int main(void)
 	tcase_add_test(life, test_job);
 	tcase_add_test(life, test_missing_files);
 	tcase_add_test(life, test_disk_lock);
+	tcase_add_test(life, test_file_that_hangs);
 	tcase_add_test(life, test_console);
 	tcase_add_test(life, test_transient);
 	tcase_add_test(life, test_undefine_running);
