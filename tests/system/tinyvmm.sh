@@ -8,7 +8,7 @@ tinyvmm=/usr/libexec/vmmd-tests/tinyvmm
 
 # tinyvmm_says SECONDS PATTERN: waits for it in what the monitor wrote from byte $seen on.
 tinyvmm_says() {
-	local deadline=$((SECONDS + $1)) text
+	local deadline=$((SECONDS + $1 * slow)) text
 	until text=$(tail -c +"$seen" "$out" | tr -d '\r') && grep -Eaq -- "$2" <<<"$text"; do
 		((SECONDS < deadline)) || fail "no /$2/ in: $(tail -c 2000 "$out")"
 		kill -0 "$pid" 2>/dev/null || fail "tinyvmm has ended: $(tail -c 2000 "$out")"
@@ -37,11 +37,11 @@ prompt() {
 		<"$out.in" >"$out" 2>&1 &
 	pid=$!
 	exec 7>"$out.in"
-	tinyvmm_says 300 "$wanted"
+	tinyvmm_says 120 "$wanted"
 	seen=$(($(stat -c %s "$out") + 1))
 	# shellcheck disable=SC2016 # the guest's shell is to expand it
 	echo 'echo "cpus=$(nproc) root=$(findmnt -no SOURCE /)"' >&7
-	tinyvmm_says 60 "^cpus=$cpus root=/dev/vda$"
+	tinyvmm_says 30 "^cpus=$cpus root=/dev/vda$"
 	echo 'sync; poweroff -f' >&7
 	exec 7>&-
 	wait "$pid" || status=$?
@@ -49,6 +49,6 @@ prompt() {
 	rm -f "$disk"
 }
 
-add cloud-vmlinuz-1 400 prompt cloud vmlinuz 1 shell
-add amd64-vmlinux-4 400 prompt amd64 vmlinux 4 shell
-add_soak debian 500 prompt cloud vmlinux 2 systemd
+add cloud-vmlinuz-1 180 prompt cloud vmlinuz 1 shell
+add amd64-vmlinux-4 180 prompt amd64 vmlinux 4 shell
+add_soak debian 240 prompt cloud vmlinux 2 systemd
