@@ -141,8 +141,11 @@ static void do_queue_reset(const struct fuzz_device *device, struct script *scri
 		return;
 	driver_write(&driver, 0x030, queue);
 	driver_write(&driver, 0x0c0, 1);
-	if (driver_read(&driver, 0x0c0) != 0 && device->drain)
+	/* A device with threads may need a while. */
+	for (int i = 0; i < 10000 && driver_read(&driver, 0x0c0) != 0; i++) {
+		FUZZ_CHECK(device->drain != NULL);
 		device->drain();
+	}
 	FUZZ_CHECK(driver_read(&driver, 0x0c0) == 0);
 	driver_set_up_queue(&driver, queue, device->queue_size);
 }

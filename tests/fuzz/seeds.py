@@ -321,6 +321,18 @@ def virtio_pmem():
         pieces=chain(0, *[out(b"x")] * 8, *[into(1)] * 8) + b"\6\0" + flush())
 
 
+def virtio_mem():
+    def ask(kind, block, n=1, gpa=256 * MIB):
+        return chain(0, out(struct.pack("<H6xQH6x", kind, gpa + block * 4096, n)), into(10))
+
+    yield from scripts(
+        plug=ask(0, 0, 3) + ask(3, 0, 3) + ask(3, 2, 2) + ask(1, 1) + ask(2, 0) + ask(3, 0),
+        request=event(0, 2) + ask(0, 0, 3) + event(0, 200) + ask(0, 0, 3) + ask(0, 255, 1),
+        bad=ask(0, 255, 2) + ask(0, 0, 0) + ask(9, 0) + ask(1, 0) + ask(0, 0, 1, 0) +
+        ask(0, 0, 1, 256 * MIB + 1) + ask(0, 0, 65535, (1 << 64) - 4096),
+        short=chain(0, out(bytes(23)), into(10)) + RESTART + chain(0, out(bytes(24)), into(9)))
+
+
 def virtio_balloon():
     def pages(*numbers):
         return out(struct.pack("<%dI" % len(numbers), *numbers))
