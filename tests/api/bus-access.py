@@ -85,7 +85,7 @@ with PrivateBus(policy) as bus:
             ["busctl", f"--address={bus.address}", "--match=type='signal',sender='org.vmmd1'",
              "monitor"], env=bus.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
-        subprocess.run([vmmctl, "stop", "late"], env=bus.environment, check=True)
+        subprocess.run([vmmctl, "start", "late"], env=bus.environment, check=True)
         time.sleep(0.5)
         signals.terminate()
         check("signals are sent", b"JobRemoved" in signals.communicate()[0])

@@ -426,7 +426,6 @@ START_TEST(test_bad_files)
 {
 	CLEANUP(config_free_p) struct vm_config *c = NULL;
 	CLEANUP(free_p) char *m1 = NULL, *m2 = NULL, *m3 = NULL, *m4 = NULL, *expected = NULL;
-	CLEANUP(free_p) char *expected2 = NULL;
 	char path[128];
 
 	put("/etc/vmm/x", "");
