@@ -67,11 +67,6 @@ int machine_check_support(struct machine *machine)
 	if (spec->n_cpus > VMM_ACPI_MAX_CPUS)
 		return machine_fail_config(
 			machine, "CPUs: %u are more than %u", spec->n_cpus, VMM_ACPI_MAX_CPUS);
-	for (uint32_t i = 0; i < spec->n_drives; i++)
-		if (spec->drives[i].cache == VMM_CACHE_UNSAFE)
-			return machine_fail_config(machine,
-				"drive %s: this worker has no unsafe cache mode",
-				spec->drives[i].id);
 	return 0;
 }
 

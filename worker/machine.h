@@ -49,6 +49,7 @@
 #include "worker/notify.h"
 #include "worker/protocol.h"
 #include "worker/sandbox.h"
+#include "worker/unsafe.h"
 #include "worker/vcpu.h"
 
 /* The gap below 4 GiB, see loader.h: a window for BARs, the ECAM, virtio-mmio devices. */
@@ -83,6 +84,7 @@ struct machine_virtio {
 	/* A block, a network or an entropy device. */
 	const struct vmm_spec_drive *drive; /* borrowed from the spec */
 	struct vmm_blk_file *file;          /* owned */
+	struct unsafe_backend unsafe;       /* where the drive's cache mode is that */
 	struct vmm_virtio_blk *blk;         /* owned */
 	struct vmm_net_tap *tap;            /* owned */
 	struct vmm_net_stream *stream;      /* owned */

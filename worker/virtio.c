@@ -200,6 +200,8 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 	if (r < 0)
 		return fail_drive(machine, drive->id, r);
 	blk_config.backend = vmm_blk_file_backend(virtio->file);
+	if (drive->cache == VMM_CACHE_UNSAFE)
+		blk_config.backend = unsafe_wrap(&virtio->unsafe, blk_config.backend);
 	r = vmm_virtio_blk_new(&blk_config, &virtio->blk);
 	if (r < 0)
 		return fail_drive(machine, drive->id, r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* The parts of the worker that are logic only: ring, lines, life. */
+/* The parts of the worker that are logic only: ring, lines, life, unsafe. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "worker/life.h"
 #include "worker/lines.h"
 #include "worker/ring.h"
+#include "worker/unsafe.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -267,6 +268,61 @@ START_TEST(life_stop_while_building)
 }
 END_TEST
 
+/* ---- unsafe ---- */
+
+static struct vmm_blk_io *submitted;
+static unsigned int n_commits;
+
+static int fake_geometry(void *userdata, struct vmm_blk_geometry *ret_geometry)
+{
+	ck_assert_ptr_eq(userdata, &submitted);
+	ret_geometry->capacity_bytes = 4096;
+	return 0;
+}
+
+static int fake_submit(void *userdata, struct vmm_blk_io *io)
+{
+	ck_assert_ptr_eq(userdata, &submitted);
+	submitted = io;
+	return -ENOSPC;
+}
+
+static void fake_commit(void *userdata, unsigned int thread)
+{
+	ck_assert_ptr_eq(userdata, &submitted);
+	ck_assert_uint_eq(thread, 3);
+	n_commits++;
+}
+
+START_TEST(unsafe_leaves_flushes_out)
+{
+	static const struct vmm_blk_ops ops = {
+		.geometry = fake_geometry,
+		.submit = fake_submit,
+		.commit = fake_commit,
+	};
+	struct vmm_blk_io flush = { .op = VMM_BLK_FLUSH };
+	struct vmm_blk_io write = { .op = VMM_BLK_WRITE, .flags = VMM_BLK_DURABLE };
+	struct vmm_blk_geometry geometry = { .capacity_bytes = 0 };
+	struct unsafe_backend unsafe;
+	struct vmm_blk_backend backend;
+
+	backend = unsafe_wrap(
+		&unsafe, (struct vmm_blk_backend){ .ops = &ops, .userdata = &submitted });
+	ck_assert_int_eq(backend.ops->submit(backend.userdata, &flush), 0);
+	ck_assert_ptr_null(submitted);
+	ck_assert_int_eq(backend.ops->submit(backend.userdata, &write), -ENOSPC);
+	ck_assert_ptr_eq(submitted, &write);
+	ck_assert_uint_eq(write.flags, 0);
+	ck_assert_int_eq(backend.ops->geometry(backend.userdata, &geometry), 0);
+	ck_assert_uint_eq(geometry.capacity_bytes, 4096);
+	backend.ops->commit(backend.userdata, 3);
+	ck_assert_uint_eq(n_commits, 1);
+	ck_assert_ptr_null(backend.ops->reap);
+	ck_assert_ptr_null(backend.ops->engine);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("worker-logic");
@@ -277,6 +333,8 @@ int main(void)
 	tcase_add_loop_test(tcase, lines_are_clean, 0, ARRAY_SIZE(cleaned));
 	tcase_add_test(tcase, lines_are_bounded);
 	tcase_add_test(tcase, lines_have_a_rate);
+	tcase = unit_case(suite, "unsafe");
+	tcase_add_test(tcase, unsafe_leaves_flushes_out);
 	tcase = unit_case(suite, "life");
 	tcase_add_test(tcase, life_of_a_guest);
 	tcase_add_test(tcase, life_stop_presses_again);

@@ -102,6 +102,7 @@ START_TEST(control_drive)
 	spin_after();
 	worker_prepare(&worker, &guest);
 	add_drive(fcntl(disk, F_DUPFD_CLOEXEC, 0));
+	worker.spec.drives[0].cache = (uint32_t)_i;
 	worker_exec(&worker, NULL);
 	worker_hand_over(&worker);
 	worker_await_notify(&worker, "READY=1");
@@ -211,7 +212,7 @@ void add_control_cases(Suite *suite)
 	tcase_add_test(tcase, control_status);
 	tcase_add_test(tcase, control_pause_and_resume);
 	tcase_add_test(tcase, stop_of_a_paused_guest);
-	tcase_add_test(tcase, control_drive);
+	tcase_add_loop_test(tcase, control_drive, 0, VMM_CACHE_COUNT);
 	tcase_add_test(tcase, control_hard_reboot);
 	tcase_add_test(tcase, control_refuses_nonsense);
 	tcase_add_test(tcase, control_slow_reader_is_dropped);
