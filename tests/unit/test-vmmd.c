@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* vmmd: its logic without bus and workers: names, states of units, results, specs, what is
+ * opened. */
+#include <fcntl.h>
+#include <net/if.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+#include "machine.h"
+#include "resources.h"
+#include "spawn-systemd.h"
+#include "spec-fill.h"
+#include "tap.h"
+#include "unit.h"
+
+static const char whole[] =
+	"[Machine]\nDescription=\xc3\xa4\nCPUs=3\nMemory=1G\nHugePages=2M\n"
+	"Transport=mmio\nRng=no\nPrefault=yes\n"
+	"[Boot]\nKernel=/k\nInitrd=/i\nCommandLine=a b\n"
+	"[Drive]\nName=one\nPath=/1\nIOPSLimit=7\nBandwidthLimit=1M\nCache=direct\n"
+	"[Drive]\nName=two\nPath=/2\nReadOnly=yes\nEngine=threads\nDiscard=yes\n"
+	"[Network]\nName=lan\nMAC=52:54:00:01:02:03\n[Network]\nName=wan\n";
+
+static struct vm_config *load(const char *text)
+{
+	struct config_messages messages = {};
+	struct vm_config *config = NULL;
+
+	ck_assert_int_eq(
+		config_load_text(text, strlen(text), "t.vm", "web", &messages, &config), 0);
+	config_messages_finish(&messages);
+	return config;
+}
+
+START_TEST(test_unit_names)
+{
+	static const char *const bad[] = { "", "vmm@.service", "vmm@web.socket", "xvmm@web.service",
+		"vmm@Web.service", "vmm@web.service.service", "vmm@a/b.service", "vmm.service",
+		"vmm@abcdefghijklmnopqrstuvwxyz01.service", "vmm@web" };
+	char name[VMM_NAME_SIZE];
+
+	ck_assert(machine_name_of_unit("vmm@web-1.service", name));
+	ck_assert_str_eq(name, "web-1");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_msg(!machine_name_of_unit(bad[i], name), "%s", bad[i]);
+}
+END_TEST
+
+START_TEST(test_unit_facts)
+{
+	static const struct {
+		struct unit_facts facts;
+		enum unit_state state;
+		const char *result;
+		int exit_status;
+	} rows[] = {
+		{ { .active_state = "active", .result = "success" }, UNIT_ACTIVE, "success", 0 },
+		{ { .active_state = "reloading" }, UNIT_ACTIVE, "success", 0 },
+		{ { .active_state = "activating", .sub_state = "auto-restart" }, UNIT_STARTING,
+			"success", 0 },
+		/* 254 and later, between two lives. */
+		{ { .active_state = "failed", .sub_state = "failed-before-auto-restart" },
+			UNIT_STARTING, "success", 0 },
+		{ { .active_state = "inactive", .job_id = 5 }, UNIT_STARTING, "success", 0 },
+		{ { .active_state = "inactive" }, UNIT_INACTIVE, "success", 0 },
+		{ {}, UNIT_INACTIVE, "success", 0 },
+		{ { .active_state = "deactivating" }, UNIT_STOPPING, "success", 0 },
+		{ { .active_state = "failed",
+			  .result = "exit-code",
+			  .exec_code = CLD_EXITED,
+			  .exec_status = 78 },
+			UNIT_FAILED, "configuration", 78 },
+		{ { .active_state = "failed",
+			  .result = "exit-code",
+			  .exec_code = CLD_EXITED,
+			  .exec_status = 70 },
+			UNIT_FAILED, "guest-panic", 70 },
+		{ { .active_state = "failed",
+			  .result = "signal",
+			  .exec_code = CLD_KILLED,
+			  .exec_status = SIGKILL },
+			UNIT_FAILED, "signal", -SIGKILL },
+		{ { .active_state = "failed", .result = "start-limit-hit" }, UNIT_FAILED,
+			"resources", 0 },
+		{ { .active_state = "failed", .result = "something-new" }, UNIT_FAILED, "exit-code",
+			0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ck_assert_int_eq(unit_facts_state(&rows[i].facts), rows[i].state);
+		ck_assert_str_eq(unit_facts_result(&rows[i].facts), rows[i].result);
+		ck_assert_int_eq(unit_facts_exit_status(&rows[i].facts), rows[i].exit_status);
+	}
+}
+END_TEST
+
+START_TEST(test_tap_names)
+{
+	char one[IFNAMSIZ], two[IFNAMSIZ];
+	uint8_t mac[6], other[6];
+	struct config_network network = { .name.value = (char *)"lan" };
+
+	tap_name("abcdefghijklmnopqrstuvwxyz0", "lan", one);
+	ck_assert_uint_lt(strlen(one), IFNAMSIZ);
+	ck_assert_int_eq(strncmp(one, "vt-abcde-", 9), 0);
+	tap_name("abcdefghijklmnopqrstuvwxyz1", "lan", two);
+	ck_assert_str_ne(one, two);
+	/* The names do not run into each other. */
+	tap_name("a", "bc", one);
+	tap_name("ab", "c", two);
+	ck_assert_str_ne(one + strlen(one) - 6, two + strlen(two) - 6);
+	tap_mac("web", &network, mac);
+	tap_mac("web2", &network, other);
+	ck_assert_int_eq(mac[0] & 3, 2);
+	ck_assert_int_ne(memcmp(mac, other, 6), 0);
+	network.mac.value = (char *)"52:54:00:aB:cD:ef";
+	tap_mac("web", &network, mac);
+	ck_assert_int_eq(memcmp(mac, "\x52\x54\x00\xab\xcd\xef", 6), 0);
+}
+END_TEST
+
+START_TEST(test_spec)
+{
+	struct machine machine = { .name = "web", .config = load(whole), .handed.uid = 61200 };
+	struct resources_result result = { .n_fds = 7 };
+	struct vmm_spec *spec = malloc(sizeof(*spec));
+	int fds[VMM_HANDOVER_MAX_FDS];
+	char text[VMM_TEXT_SIZE] = "";
+	size_t n;
+
+	for (size_t i = 0; i < result.n_fds; i++)
+		result.fds[i] = 100 + (int)i;
+	n = spec_fill(spec, &machine, &result, 99, fds);
+	ck_assert_uint_eq(n, 9);
+	ck_assert_int_eq(vmm_spec_check(spec, sizeof(*spec), n, text, sizeof(text)), 0);
+	ck_assert_str_eq(text, "");
+	ck_assert_uint_eq(spec->n_cpus, 3);
+	ck_assert_uint_eq(spec->memory_bytes, UINT64_C(1) << 30);
+	ck_assert_uint_eq(spec->huge_page_bytes, 2 << 20);
+	ck_assert_uint_eq(spec->transport, VMM_TRANSPORT_MMIO);
+	ck_assert_uint_eq(spec->flags, VMM_SPEC_PREFAULT);
+	ck_assert_uint_eq(spec->uid, 61200);
+	ck_assert_str_eq(spec->command_line, "a b");
+	ck_assert_int_eq(fds[spec->kvm_fd], 100);
+	ck_assert_int_eq(fds[spec->kernel_fd], 101);
+	ck_assert_int_eq(fds[spec->initrd_fd], 102);
+	ck_assert_int_eq(fds[spec->drives[0].fd], 103);
+	ck_assert_int_eq(fds[spec->drives[1].fd], 104);
+	ck_assert_int_eq(fds[spec->networks[1].tap_fds[0]], 106);
+	ck_assert_int_eq(fds[spec->control_fd], 99);
+	ck_assert_str_eq(spec->drives[0].serial, "one");
+	ck_assert_uint_eq(spec->drives[0].cache, VMM_CACHE_DIRECT);
+	ck_assert_uint_eq(spec->drives[0].rate.ops.rate_per_second, 7);
+	ck_assert_uint_eq(spec->drives[0].rate.bytes.rate_per_second, 1 << 20);
+	ck_assert_uint_eq(spec->drives[1].flags, VMM_DRIVE_READ_ONLY | VMM_DRIVE_DISCARD);
+	ck_assert_uint_eq(spec->drives[1].engine, VMM_ENGINE_THREADS);
+	ck_assert_int_eq(memcmp(spec->networks[0].mac, "\x52\x54\x00\x01\x02\x03", 6), 0);
+	vm_config_free(machine.config);
+	free(spec);
+}
+END_TEST
+
+/* A description is cut where a character ends. */
+START_TEST(test_long_description)
+{
+	struct resources_result result = { .n_fds = 2 };
+	struct vmm_spec *spec = malloc(sizeof(*spec));
+	struct machine machine = { .name = "web" };
+	char text[1024] = "[Boot]\nKernel=/k\n[Machine]\nDescription=x";
+	int fds[VMM_HANDOVER_MAX_FDS];
+	char reason[VMM_TEXT_SIZE];
+
+	for (int i = 0; i < 200; i++)
+		strcat(text, "\xc3\xa4");
+	machine.config = load(text);
+	ck_assert_uint_eq(spec_fill(spec, &machine, &result, 99, fds), 4);
+	ck_assert_int_eq(vmm_spec_check(spec, sizeof(*spec), 4, reason, sizeof(reason)), 0);
+	ck_assert_uint_eq(strlen(spec->description), VMM_DESCRIPTION_SIZE - 1);
+	ck_assert_int_eq((unsigned char)spec->description[VMM_DESCRIPTION_SIZE - 2], 0xa4);
+	vm_config_free(machine.config);
+	free(spec);
+}
+END_TEST
+
+/* ---- what is opened ---- */
+
+static char dir[64];
+
+static void make_dir(void)
+{
+	strcpy(dir, "/tmp/test-vmmd-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void remove_dir(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+static void make_file(const char *name, size_t size)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
+	close(fd);
+}
+
+/* %s of text is the directory. */
+static struct vm_config *load_with_dir(const char *text)
+{
+	struct vm_config *config;
+	char *full;
+
+	ck_assert_int_gt(asprintf(&full, text, dir, dir, dir), 0);
+	config = load(full);
+	free(full);
+	return config;
+}
+
+static const struct {
+	const char *text;
+	const char *said; /* NULL: all is well */
+} openings[] = {
+	{ "[Boot]\nKernel=%s/k\n", NULL },
+	{ "[Boot]\nKernel=%s/empty\n", "t.vm:2: [Boot] Kernel=: \"%s/empty\" is empty" },
+	{ "[Boot]\nKernel=%s/missing\n",
+		"t.vm:2: [Boot] Kernel=: \"%s/missing\": No such file or directory" },
+	{ "[Boot]\nKernel=%s/pipe\n", "t.vm:2: [Boot] Kernel=: \"%s/pipe\" is a pipe" },
+	{ "[Boot]\nKernel=/dev/zero\n",
+		"t.vm:2: [Boot] Kernel=: \"/dev/zero\" is a character device" },
+	{ "[Boot]\nKernel=%s/k\nInitrd=%s/empty\n",
+		"t.vm:3: [Boot] Initrd=: \"%s/empty\" is empty" },
+	{ "[Boot]\nKernel=%s/k\nInitrd=%s/large\n[Machine]\nMemory=1M\n",
+		"t.vm:3: [Boot] Initrd=: \"%s/large\" is larger than the memory" },
+	{ "[Boot]\nKernel=%s/k\n[Drive]\nName=d\nPath=%s/d\n", NULL },
+	{ "[Boot]\nKernel=%s/k\n[Drive]\nName=d\nPath=%s/odd\n",
+		"t.vm:5: [Drive] Path=: \"%s/odd\" has 513 bytes, which are not whole sectors of 512" },
+	{ "[Boot]\nKernel=%s/k\n[Drive]\nName=d\nPath=%s/empty\n",
+		"t.vm:5: [Drive] Path=: \"%s/empty\" is empty" },
+	{ "[Boot]\nKernel=%s/k\n[Drive]\nName=d\nPath=%s/locked\n",
+		"t.vm:5: [Drive] Path=: \"%s/locked\" is in use by another machine or program" },
+	{ "[Boot]\nKernel=%s/k\n[Drive]\nName=d\nPath=%s/locked\nReadOnly=yes\n",
+		"t.vm:5: [Drive] Path=: \"%s/locked\" is in use by another machine or program" },
+	{ "[Boot]\nKernel=%s/k\n[Network]\nName=n\nBridge=nobridge0\n",
+		"t.vm:3: [Network]: \"n\": nobridge0: No such device" },
+};
+
+START_TEST(test_openings)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct vm_config *config;
+	char path[128], text[VMM_TEXT_SIZE], expected[VMM_TEXT_SIZE] = "";
+	int locked;
+
+	make_file("k", 100);
+	make_file("empty", 0);
+	make_file("large", 2 << 20);
+	make_file("d", 4096);
+	make_file("odd", 513);
+	make_file("locked", 4096);
+	snprintf(path, sizeof(path), "%s/pipe", dir);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	snprintf(path, sizeof(path), "%s/locked", dir);
+	locked = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(locked, F_OFD_SETLK, &lock), 0);
+
+	config = load_with_dir(openings[_i].text);
+	if (openings[_i].said)
+		snprintf(expected, sizeof(expected), openings[_i].said, dir);
+	for (int mode = RESOURCES_CHECK; mode <= RESOURCES_TAKE; mode++) {
+		struct resources_result result;
+
+		resources_take(config, (enum resources_mode)mode, &result, text, sizeof(text));
+		ck_assert_str_eq(text, expected);
+		ck_assert_int_eq(result.error == 0, openings[_i].said == NULL);
+		ck_assert_int_eq(result.exit_status, openings[_i].said ? 78 : 0);
+		ck_assert_uint_eq(result.n_fds,
+			openings[_i].said || mode == RESOURCES_CHECK ? 0 : 2 + config->n_drives);
+		for (size_t i = 0; i < result.n_fds; i++)
+			close(result.fds[i]);
+	}
+	vm_config_free(config);
+	close(locked);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("vmmd");
+	TCase *logic = unit_case(suite, "logic"), *opening = unit_case(suite, "opening");
+
+	tcase_add_test(logic, test_unit_names);
+	tcase_add_test(logic, test_unit_facts);
+	tcase_add_test(logic, test_tap_names);
+	tcase_add_test(logic, test_spec);
+	tcase_add_test(logic, test_long_description);
+	/* The first that is opened is /dev/kvm. */
+	if (access("/dev/kvm", R_OK | W_OK) == 0 && access("/dev/net/tun", F_OK) == 0) {
+		tcase_add_checked_fixture(opening, make_dir, remove_dir);
+		tcase_add_loop_test(opening, test_openings, 0, ARRAY_SIZE(openings));
+	}
+	return unit_run(suite);
+}
