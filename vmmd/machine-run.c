@@ -65,9 +65,10 @@ int machine_save_handed(struct machine *machine)
 		return -ENAMETOOLONG;
 	n = snprintf(text, sizeof(text),
 		"Fingerprint=%" PRIx64 "\nCPUs=%" PRIu32 "\nMemory=%" PRIu64 "\nRestarts=%" PRIu32
-		"\nPID=%d\nStart=%" PRIu64 "\nUID=%u\n",
+		"\nPID=%d\nStart=%" PRIu64 "\nUID=%u\nSince=%" PRIu64 " %" PRIu64 "\n",
 		handed->fingerprint, handed->n_cpus, handed->memory_bytes, handed->n_restarts,
-		(int)handed->pid, handed->pid_start, (unsigned)handed->uid);
+		(int)handed->pid, handed->pid_start, (unsigned)handed->uid, handed->since_usec,
+		handed->since_monotonic_usec);
 	fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
@@ -97,9 +98,11 @@ int machine_load_handed(struct machine *machine)
 	text[n] = 0;
 	if (sscanf(text,
 		    "Fingerprint=%" SCNx64 "\nCPUs=%" SCNu32 "\nMemory=%" SCNu64
-		    "\nRestarts=%" SCNu32 "\nPID=%d\nStart=%" SCNu64 "\nUID=%u\n",
+		    "\nRestarts=%" SCNu32 "\nPID=%d\nStart=%" SCNu64 "\nUID=%u\nSince=%" SCNu64
+		    " %" SCNu64,
 		    &handed.fingerprint, &handed.n_cpus, &handed.memory_bytes, &handed.n_restarts,
-		    &pid, &handed.pid_start, &uid) != 7)
+		    &pid, &handed.pid_start, &uid, &handed.since_usec,
+		    &handed.since_monotonic_usec) != 9)
 		return -EBADMSG;
 	handed.pid = pid;
 	handed.uid = uid;

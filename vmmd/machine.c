@@ -280,6 +280,15 @@ void machine_set_unit(struct machine *machine, enum unit_state unit_state, pid_t
 		manager_remove_transient(machine->manager, machine);
 }
 
+void machine_set_since(struct machine *machine, uint64_t usec, uint64_t monotonic_usec)
+{
+	if (usec == 0)
+		return;
+	machine->state_usec = usec;
+	machine->state_monotonic_usec = monotonic_usec;
+	machine_changed(machine, MACHINE_CHANGED_STATE);
+}
+
 void machine_set_result(struct machine *machine, const char *result, int exit_status)
 {
 	/* One exit status for both; the worker has said which it was. */

@@ -50,6 +50,8 @@ struct machine_handed {
 	uint64_t fingerprint;
 	uint64_t memory_bytes;
 	uint32_t n_cpus;
+	uint64_t since_usec; /* CLOCK_REALTIME */
+	uint64_t since_monotonic_usec;
 	uint32_t n_restarts; /* direct spawn */
 	pid_t pid;           /* direct spawn */
 	uint64_t pid_start;  /* direct spawn: when it started, in ticks since boot */
@@ -113,6 +115,8 @@ const char *machine_guest_state_name(const struct machine *machine);
 
 /* From the spawner. result is a static string of org.vmmd1.Machine.Result, or NULL: as it was. */
 void machine_set_unit(struct machine *machine, enum unit_state unit_state, pid_t leader);
+/* Of one that was in its state before us. 0: not known. */
+void machine_set_since(struct machine *machine, uint64_t usec, uint64_t monotonic_usec);
 void machine_set_result(struct machine *machine, const char *result, int exit_status);
 void machine_set_restarts(struct machine *machine, uint32_t n_restarts);
 void machine_set_status(struct machine *machine, const char *format, ...)

@@ -310,6 +310,9 @@ static void direct_ready(struct machine *machine)
 		return;
 	worker->timer = sd_event_source_disable_unref(worker->timer);
 	machine_set_unit(machine, UNIT_ACTIVE, worker->pid);
+	machine->handed.since_usec = machine->state_usec;
+	machine->handed.since_monotonic_usec = machine->state_monotonic_usec;
+	machine_save_handed(machine);
 }
 
 static void direct_stop(struct job *job)
@@ -431,6 +434,8 @@ static int find_worker(struct manager *manager, const char *name)
 		return r;
 	machine_set_restarts(machine, machine->handed.n_restarts);
 	machine_set_unit(machine, UNIT_ACTIVE, worker->pid);
+	machine_set_since(
+		machine, machine->handed.since_usec, machine->handed.since_monotonic_usec);
 	r = machine_connect_control(machine);
 	if (r < 0)
 		log_warning("%s: its worker cannot be reached: %s", name, strerror(-r));

@@ -30,6 +30,8 @@ struct unit_facts {
 	bool uid_known;
 	int32_t exec_code; /* CLD_EXITED, CLD_KILLED, ... */
 	int32_t exec_status;
+	uint64_t change_usec; /* of the state, CLOCK_REALTIME */
+	uint64_t change_monotonic_usec;
 };
 
 /* Reads a{sv}, as GetAll and PropertiesChanged have it, over what is there. */

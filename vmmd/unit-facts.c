@@ -37,6 +37,10 @@ static int read_one(struct unit_facts *facts, const char *key, sd_bus_message *m
 		return sd_bus_message_read(message, "v", "i", &facts->exec_code);
 	if (strcmp(key, "ExecMainStatus") == 0)
 		return sd_bus_message_read(message, "v", "i", &facts->exec_status);
+	if (strcmp(key, "StateChangeTimestamp") == 0)
+		return sd_bus_message_read(message, "v", "t", &facts->change_usec);
+	if (strcmp(key, "StateChangeTimestampMonotonic") == 0)
+		return sd_bus_message_read(message, "v", "t", &facts->change_monotonic_usec);
 	if (strcmp(key, "Job") == 0)
 		return sd_bus_message_read(message, "v", "(uo)", &facts->job_id, NULL);
 	if (strcmp(key, "UID") == 0) {

@@ -230,6 +230,8 @@ static int list_unit(struct systemd *systemd, const char *unit, const char *path
 	if (unit_of(machine)->facts.main_pid > 0 && !machine->handed.valid)
 		machine_load_handed(machine);
 	evaluate(machine);
+	machine_set_since(machine, unit_of(machine)->facts.change_usec,
+		unit_of(machine)->facts.change_monotonic_usec);
 	if (machine->leader > 0 && !machine->control) {
 		r = machine_connect_control(machine);
 		if (r < 0)

@@ -445,6 +445,14 @@ dbus_uint32_t get_uint(DBusConnection *bus, const char *name, const char *proper
 	return value;
 }
 
+dbus_uint64_t get_u64(DBusConnection *bus, const char *name, const char *property)
+{
+	dbus_uint64_t value;
+
+	machine_property(bus, name, property, DBUS_TYPE_UINT64, &value);
+	return value;
+}
+
 dbus_int32_t get_int(DBusConnection *bus, const char *name, const char *property)
 {
 	dbus_int32_t value;

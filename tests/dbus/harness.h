@@ -65,6 +65,7 @@ void watch_signals(DBusConnection *bus);
 /* Properties of a machine; the string is the caller's. */
 char *get_string(DBusConnection *bus, const char *name, const char *property);
 dbus_uint32_t get_uint(DBusConnection *bus, const char *name, const char *property);
+dbus_uint64_t get_u64(DBusConnection *bus, const char *name, const char *property);
 dbus_int32_t get_int(DBusConnection *bus, const char *name, const char *property);
 bool get_bool(DBusConnection *bus, const char *name, const char *property);
 dbus_uint32_t get_manager_uint(DBusConnection *bus, const char *property);

@@ -595,7 +595,7 @@ static void check_recovery(void)
 {
 	DBusConnection *bus = open_watching();
 	dbus_uint32_t leader;
-	uint64_t began;
+	uint64_t began, since;
 	int console;
 
 	put_machine("survivor", "", "[Machine]\nCPUs=2\n");
@@ -603,6 +603,7 @@ static void check_recovery(void)
 	start_machine(bus, "survivor", "done");
 	start_machine(bus, "mortal", "done");
 	leader = get_uint(bus, "survivor", "Leader");
+	since = get_u64(bus, "survivor", "Timestamp");
 	console = open_console(bus, "survivor", 0);
 	expect_text(console, "console of survivor\n");
 
@@ -617,6 +618,7 @@ static void check_recovery(void)
 	bus = open_watching();
 	wait_state(bus, "survivor", "running");
 	ck_assert_uint_eq(get_uint(bus, "survivor", "Leader"), leader);
+	ck_assert_uint_eq(get_u64(bus, "survivor", "Timestamp"), since);
 	ck_assert_uint_eq(get_uint(bus, "survivor", "CPUs"), 2);
 	ck_assert(get_bool(bus, "survivor", "NeedsRestart"));
 	wait_state(bus, "mortal", "running");
