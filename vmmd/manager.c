@@ -306,6 +306,9 @@ int manager_start(struct manager *manager)
 		return r;
 	remove_stale(manager);
 	manager->started = true;
+	r = manager_watch(manager);
+	if (r < 0)
+		log_warning("changes of .vm files are not seen until a reload: %s", strerror(-r));
 	return 0;
 }
 
@@ -359,6 +362,7 @@ struct manager *manager_free(struct manager *manager)
 	free(manager->machines);
 	free(manager->jobs);
 	sd_event_source_disable_unref(manager->flush_source);
+	manager_unwatch(manager);
 	free(manager->root);
 	free(manager->run_dir);
 	free(manager->worker);

@@ -180,6 +180,26 @@ START_TEST(test_reload_signals)
 }
 END_TEST
 
+/* A file that is put there or goes is seen without a Reload. */
+START_TEST(test_watch)
+{
+	DBusConnection *bus = bus_open();
+	DBusMessage *signal;
+	char file[128];
+
+	watch_signals(bus);
+	put_machine("watched", "", "");
+	signal = wait_signal(bus, MANAGER_I, "MachineNew");
+	dbus_message_unref(signal);
+	expect_string(bus, "watched", "State", "inactive");
+	snprintf(file, sizeof(file), "%s/etc/vmm/watched.vm", env_root);
+	ck_assert_int_eq(unlink(file), 0);
+	signal = wait_signal(bus, MANAGER_I, "MachineRemoved");
+	dbus_message_unref(signal);
+	bus_close(bus);
+}
+END_TEST
+
 /* ---- errors ---- */
 
 START_TEST(test_arguments)
@@ -444,6 +464,7 @@ int main(void)
 	tcase_add_test(tcase, test_object_manager);
 	tcase_add_test(tcase, test_describe);
 	tcase_add_test(tcase, test_reload_signals);
+	tcase_add_test(tcase, test_watch);
 	tcase_add_test(tcase, test_arguments);
 	tcase_add_test(tcase, test_not_running);
 	tcase_add_test(tcase, test_no_such_object);
