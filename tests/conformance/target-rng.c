@@ -12,6 +12,7 @@
 #define REQUEST_BYTES 64
 
 static struct vmm_machine machine;
+static unsigned int n_opened;
 static struct vmm_virtio_rng *rng;
 
 static void process(void *userdata)
@@ -24,6 +25,8 @@ static struct machine *open_rng(bool pci)
 	struct vmm_virtio_rng_config config = { 0 };
 
 	vmm_machine_init(&machine, RAM_BYTES);
+	/* Both ways that a kick can take. */
+	machine.no_doorbells = n_opened++ % 2;
 	config.mem = machine.mem;
 	if (vmm_virtio_rng_new(&config, &rng) < 0) {
 		fprintf(stderr, "virtio-rng cannot be made\n");

@@ -431,15 +431,16 @@ uint64_t vdriver_alloc(struct vdriver *driver, uint64_t bytes)
 	return gpa;
 }
 
-void vdriver_send(
+uint16_t vdriver_send(
 	struct vdriver *driver, uint16_t queue, const struct vring_buffer *buffers, size_t n)
 {
 	struct vring *ring = driver->rings[queue];
+	uint16_t sent = vring_add(ring, buffers, n);
 
-	vring_add(ring, buffers, n);
 	if (vring_kick_wanted(
 		    ring, driver->features & F_EVENT_IDX, (uint16_t)(ring->packed ? n : 1)))
 		vdriver_kick(driver, queue);
+	return sent;
 }
 
 bool vdriver_wait_used(struct vdriver *driver, uint16_t queue, uint32_t *ret_id, uint32_t *ret_len)

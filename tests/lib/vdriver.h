@@ -100,10 +100,10 @@ void vdriver_program_queue(struct vdriver *driver, uint16_t queue);
 /* Memory for buffers, aligned to 16. */
 uint64_t vdriver_alloc(struct vdriver *driver, uint64_t bytes);
 
-/* Adds a chain, kicks where the device wants that, waits until one is used. */
+/* Adds a chain, kicks where the device wants that, waits until one is used. send: its id. */
 bool vdriver_transfer(struct vdriver *driver, uint16_t queue, const struct vring_buffer *buffers,
 	size_t n, uint32_t *ret_len);
-void vdriver_send(
+uint16_t vdriver_send(
 	struct vdriver *driver, uint16_t queue, const struct vring_buffer *buffers, size_t n);
 bool vdriver_wait_used(struct vdriver *driver, uint16_t queue, uint32_t *ret_id, uint32_t *ret_len);
 
