@@ -4,8 +4,12 @@
  * requests are in flight is in virtio-blk-life.c.
  */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <vmmcore/virtio-blk.h>
@@ -595,6 +599,38 @@ START_TEST(files_that_are_no_disks)
 }
 END_TEST
 
+/* The host refuses io_uring, as many do: threads do the work, and status says so. */
+START_TEST(without_io_uring_threads_do_the_work)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };
+	struct vmm_blk_file_config file_config = {
+		.engine = _i ? VMM_BLK_ENGINE_IO_URING : VMM_BLK_ENGINE_AUTO,
+		.no_inline = true,
+	};
+	struct vmm_virtio_blk_config config = { .n_queues = 2, .n_threads = 2 };
+	struct vmm_virtio_blk_status status;
+
+	/* Each test is a process of its own. */
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	disk_fd = make_disk(false, DISK_BYTES);
+	start_with(&file_config, &config, UINT64_MAX);
+	vmm_virtio_blk_get_status(blk, &status);
+	ck_assert_str_eq(status.engine, "threads");
+	memset(driver.ram + DATA, 0x33, 4096);
+	ck_assert_int_eq(blk_write(&driver, 8, DATA, 4096), BLK_OK);
+	ck_assert_int_eq(blk_read(&driver, 8, DATA2, 4096), BLK_OK);
+	ck_assert_mem_eq(driver.ram + DATA2, driver.ram + DATA, 4096);
+	teardown();
+}
+END_TEST
+
 /* The example of a back end of one's own, as it stands in libvmmcore/examples. */
 START_TEST(ramdisk_example)
 {
@@ -648,6 +684,8 @@ int main(void)
 	tcase_add_test(tcase, resize_tells_the_driver);
 	tcase_add_loop_test(tcase, direct_io_of_any_alignment, 0, 2);
 	tcase_add_test(tcase, files_that_are_no_disks);
+	if (!getenv("CK_FORK") || strcmp(getenv("CK_FORK"), "no") != 0)
+		tcase_add_loop_test(tcase, without_io_uring_threads_do_the_work, 0, 2);
 	tcase_add_test(tcase, ramdisk_example);
 	add_life_tests(unit_case(suite, "life"));
 	return unit_run(suite);
