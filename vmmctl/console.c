@@ -382,7 +382,7 @@ enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool stop_
 	enum console_end end = CONSOLE_FAILED;
 	struct console *console = must_alloc(calloc(1, sizeof(*console)));
 	sigset_t before;
-	int signal;
+	int number;
 
 	console->ctl = ctl;
 	console->watch = watch;
@@ -413,12 +413,15 @@ enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool stop_
 	say_goodbye(console, end);
 	close_terminal(console);
 	vmm_base_close(console->signal_fd);
-	signal = console->signal;
+	number = console->signal;
 	free(console);
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (signal != 0) {
+	if (number != 0) {
 		ctl_finish(ctl);
-		raise(signal);
+		/* A shell ignores some for what it starts in the background; this one was heeded.
+		 */
+		signal(number, SIG_DFL);
+		raise(number);
 	}
 	return end;
 }

@@ -15,6 +15,12 @@ CC = shlex.split(os.environ['CC'])
 _failed = []
 
 
+def sanitizers():
+    """The options that a program needs to link with archives of this build."""
+    with open(os.path.join(BUILD_ROOT, 'compile_commands.json'), encoding='utf-8') as f:
+        return sorted(set(re.findall(r'-fsanitize=[\w,]+', f.read())))
+
+
 def block_table():
     """{block: [what it needs]}, in the order of the layers."""
     table = {}

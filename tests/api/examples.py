@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from common import BUILD_ROOT, CC, SOURCE_ROOT, check, finish, run
+from common import BUILD_ROOT, CC, SOURCE_ROOT, check, finish, run, sanitizers
 
 if not shutil.which('pkg-config'):
     print('no pkg-config')
@@ -27,10 +27,6 @@ if shutil.which('clang-format'):
     check(result.stdout == text, 'formatted')
 blocks = re.findall(r'#include <vmmcore/([a-z-]+)\.h>', text)
 
-with open(os.path.join(BUILD_ROOT, 'compile_commands.json'), encoding='utf-8') as file:
-    commands = file.read()
-sanitizer = [word for word in ('-fsanitize=address,undefined', '-fsanitize=thread') if word in commands]
-
 with tempfile.TemporaryDirectory() as root:
     ok = run(['meson', 'install', '-C', BUILD_ROOT, '--no-rebuild', '--quiet', '--destdir', root])
     check(ok is not None, 'meson install')
@@ -43,7 +39,7 @@ with tempfile.TemporaryDirectory() as root:
         flags = subprocess.run(['pkg-config', '--cflags', '--libs'] + packages, env=env, check=True,
                                stdout=subprocess.PIPE, text=True).stdout.split()
         program = os.path.join(root, name)
-        check(run(CC + sanitizer + ['-o', program, source] + flags) is not None, f'builds: {name}')
+        check(run(CC + sanitizers() + ['-o', program, source] + flags) is not None, f'builds: {name}')
         result = subprocess.run([program], env=dict(env, LD_LIBRARY_PATH=libdir), check=False,
                                 stderr=subprocess.PIPE, text=True)
         check(result.returncode == 1 and 'KERNEL ROOTFS VCPUS MEMORY' in result.stderr,

@@ -11,15 +11,11 @@ import subprocess
 import sys
 import tempfile
 
-from common import BUILD_ROOT, CC, block_table, check, finish, run
+from common import BUILD_ROOT, CC, block_table, check, finish, run, sanitizers
 
 if not shutil.which('pkg-config'):
     print('no pkg-config')
     sys.exit(77)
-
-sanitizer = [option for option in ('-fsanitize=address', '-fsanitize=undefined', '-fsanitize=thread')
-             if option in open(os.path.join(BUILD_ROOT, 'compile_commands.json'), encoding='utf-8').read()
-             .replace('address,undefined', 'address -fsanitize=undefined')]
 
 with tempfile.TemporaryDirectory() as root:
     ok = run(['meson', 'install', '-C', BUILD_ROOT, '--no-rebuild', '--quiet', '--destdir', root])
@@ -32,7 +28,7 @@ with tempfile.TemporaryDirectory() as root:
         flags = subprocess.run(['pkg-config', '--cflags', '--libs', package], env=env, check=True,
                                stdout=subprocess.PIPE, text=True).stdout.split()
         program = os.path.join(root, name)
-        return run(CC + sanitizer + ['-std=c11', '-Wall', '-Werror', '-x', 'c', '-', '-x', 'none',
+        return run(CC + sanitizers() + ['-std=c11', '-Wall', '-Werror', '-x', 'c', '-', '-x', 'none',
                    '-o', program] + options + flags, input=source) is not None and program
 
     libdir = os.path.dirname(pc_dirs[0])

@@ -10,7 +10,7 @@ import re
 import tempfile
 
 from common import (BUILD_ROOT, CC, SOURCE_ROOT, block_table, check, closure, finish, header, run,
-                    without_comments)
+                    sanitizers, without_comments)
 
 FOREIGN = re.compile(r'systemd/|dbus/|cap-ng|^(vmmd|worker|vmmctl)/')
 # Output to people and ends of the process are the monitor's.
@@ -47,7 +47,7 @@ def links(block, symbol):
     with tempfile.TemporaryDirectory() as folder:
         archives = [os.path.join(BUILD_ROOT, 'libvmmcore', f'libvmmcore-{name}.a')
                     for name in sorted(closure(table, block), reverse=True)]
-        return run(CC + ['-shared', '-fPIC', '-x', 'c', '-', '-x', 'none', '-Wl,--no-undefined',
+        return run(CC + sanitizers() + ['-shared', '-fPIC', '-x', 'c', '-', '-x', 'none', '-Wl,--no-undefined',
                          '-Wl,--start-group'] + archives + ['-Wl,--end-group', '-pthread',
                          '-o', os.path.join(folder, 'link.so')],
                    input=f'int {symbol}(void); int call(void); int call(void) {{ return {symbol}(); }}\n')
