@@ -16,8 +16,8 @@ disk_machine() {
 write_and_read() {
 	local transport=$1 name=data-$1 disk=$disks/data-$1-2.raw output
 	truncate -s 96M "$disk"
-	disk_machine "$name" 'head -c 64M /dev/urandom >/dev/shm/data; sha256sum </dev/shm/data; '\
-'dd if=/dev/shm/data of=/dev/vdb bs=1M oflag=direct conv=fsync status=none && '\
+	disk_machine "$name" 'mount -t tmpfs none /mnt; head -c 64M /dev/urandom >/mnt/data; sha256sum </mnt/data; '\
+'dd if=/mnt/data of=/dev/vdb bs=1M oflag=direct conv=fsync status=none && '\
 'dd if=/dev/vdb bs=1M count=64 iflag=direct status=none | sha256sum' "Path=$disk"
 	systemctl start "vmm@$name"
 	wait_end "$name" 300 0
