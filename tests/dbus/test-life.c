@@ -219,7 +219,7 @@ END_TEST
 START_TEST(test_job)
 {
 	DBusConnection *bus = open_watching();
-	CLEANUP(free_p) char *file = NULL, *path = NULL, *expected = NULL, *actual = NULL;
+	CLEANUP(free_p) char *path = NULL, *expected = NULL, *actual = NULL;
 	CLEANUP(free_p) char *result = NULL, *job = NULL;
 	const char *name = "slow", *fail = "fail", *xml;
 	char text[8192] = "";
