@@ -23,7 +23,7 @@
 #define PRIVATE_ADDRESS "unix:path=/run/systemd/private"
 
 #define RETRY_USEC (UINT64_C(200) * 1000)
-#define KILL_USEC (UINT64_C(3) * 1000 * 1000)
+#define KILL_USEC (UINT64_C(10) * 1000 * 1000)
 #define CALL_USEC (UINT64_C(5) * 1000 * 1000)
 
 /* ---- jobs ---- */

@@ -92,7 +92,7 @@ idle_machine() {
 # hard_stop NAME: for a guest that can not hear.
 hard_stop() {
 	vmmctl stop --force "$1"
-	wait_end "$1" 15 0
+	wait_end "$1" 30 0
 }
 
 # with_run CMD: a kernel command line on which the guest's systemd, when it is up, runs CMD and powers
