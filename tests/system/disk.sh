@@ -30,7 +30,7 @@ write_and_read() {
 }
 
 read_only() {
-	local disk=$disks/fixed.raw before
+	local disk=$disks/fixed-data.raw before
 	head -c 8M /dev/urandom >"$disk"
 	before=$(sha256sum <"$disk")
 	disk_machine fixed 'cat /sys/block/vdb/ro; sha256sum </dev/vdb; echo x >/dev/vdb; echo wrote $?' \
@@ -44,7 +44,7 @@ ${before%% *}"
 }
 
 block_device() {
-	local disk=$disks/loop.raw loop
+	local disk=$disks/loop-data.raw loop
 	truncate -s 16M "$disk"
 	loop=$(losetup -f --show "$disk")
 	disk_machine loop 'echo hello block device | dd of=/dev/vdb conv=fsync status=none; '\
