@@ -49,6 +49,7 @@ prompt() {
 	rm -f "$disk"
 }
 
-add cloud-vmlinuz-1 180 prompt cloud vmlinuz 1 shell
-add amd64-vmlinux-4 180 prompt amd64 vmlinux 4 shell
+# In the soak until each has been seen to pass in a bed that has the machine to itself.
+add_soak cloud-vmlinuz-1 180 prompt cloud vmlinuz 1 shell
+add_soak amd64-vmlinux-4 180 prompt amd64 vmlinux 4 shell
 add_soak debian 240 prompt cloud vmlinux 2 systemd
