@@ -12,7 +12,7 @@ import sys
 RUNNING = {"stop", "terminate", "reboot", "pause", "resume", "kill", "console", "wait"}
 # Options whose arguments bash's script completes by itself.
 KNOWN = {"json", "state", "job-mode", "kill-whom", "signal", "output", "kernel", "initrd", "drive",
-         "root", "host"}
+         "root", "host", "format"}
 
 
 def kind(verb):
@@ -25,6 +25,8 @@ def kind(verb):
         return "file"
     if "JOB" in arguments:
         return "job"
+    if "IMAGE" in arguments or verb["name"] == "list-images":
+        return "image"
     if "NAME" in arguments or "PATTERN" in arguments:
         return "running" if verb["name"] in RUNNING else "machine"
     return "nothing"
@@ -61,7 +63,7 @@ def quoted(text):
 
 
 def zsh(tables, options):
-    kinds = {"machine": "_vmmctl_machines", "running": "_vmmctl_machines", "job": "_vmmctl_jobs",
+    kinds = {"machine": "_vmmctl_machines", "running": "_vmmctl_machines", "job": "_vmmctl_jobs", "image": "_vmmctl_images",
              "file": "_files", "help": "_vmmctl_verbs",
              "machine-or-file": "_alternative 'machines:machine:_vmmctl_machines' 'files:file:_files'"}
     verbs = [f"\t\t'{verb['name']}:{quoted(verb['summary'])}'" for verb in tables["verbs"]]

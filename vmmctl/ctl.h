@@ -56,6 +56,8 @@ struct ctl {
 	bool replace, detach, dry_run, keys;
 	const char *root, *name, *kernel, *initrd, *append, *cpus, *memory;
 	struct words drives, networks, settings;
+	/* import-image, clone */
+	const char *format, *size;
 };
 
 /* ---- verbs.c: the tables ---- */
@@ -72,6 +74,7 @@ enum verb_group {
 	GROUP_RUN,
 	GROUP_CONFIG,
 	GROUP_REACH,
+	GROUP_IMAGES,
 	N_GROUPS,
 };
 
@@ -299,6 +302,10 @@ int verb_enable(struct ctl *ctl, char **arguments);
 int verb_disable(struct ctl *ctl, char **arguments);
 int verb_reload(struct ctl *ctl, char **arguments);
 int verb_console(struct ctl *ctl, char **arguments);
+int verb_list_images(struct ctl *ctl, char **arguments);
+int verb_import_image(struct ctl *ctl, char **arguments);
+int verb_clone(struct ctl *ctl, char **arguments);
+int verb_remove_image(struct ctl *ctl, char **arguments);
 int verb_help(struct ctl *ctl, char **arguments);
 
 #endif

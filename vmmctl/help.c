@@ -10,6 +10,7 @@ static const char *const group_titles[N_GROUPS] = {
 	[GROUP_RUN] = "Running",
 	[GROUP_CONFIG] = "Configuring",
 	[GROUP_REACH] = "Reaching",
+	[GROUP_IMAGES] = "Images",
 };
 
 static void print_item(FILE *stream, const char *item, const char *text)

@@ -156,6 +156,8 @@ static bool set_simple(struct ctl *ctl, const char *name, const char *value)
 		{ "append", &ctl->append },
 		{ "cpus", &ctl->cpus },
 		{ "memory", &ctl->memory },
+		{ "format", &ctl->format },
+		{ "size", &ctl->size },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {

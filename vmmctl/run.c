@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "config.h"
 #include "ctl.h"
+#include "image.h"
 
 static void config_free_p(struct vm_config **config)
 {
@@ -48,6 +49,15 @@ static int add_drive(const struct ctl *ctl, FILE *stream, size_t number)
 
 	if (read_only)
 		path[size - 3] = '\0';
+	/* A word that is no file here may be the name of an image. */
+	if (!ctl->host && !strchr(path, '/') && access(path, F_OK) < 0) {
+		CLEANUP(free_p) char *image = image_path(ctl, path);
+
+		if (access(image, F_OK) == 0) {
+			free(path);
+			path = TAKE_PTR(image);
+		}
+	}
 	fprintf(stream, "\n[Drive]\nName=drive%zu\n", number);
 	r = add_path(ctl, stream, "drive", "Path", path);
 	if (r == 0 && read_only)

@@ -28,7 +28,7 @@ const struct option_info ctl_options[] = {
 	{ "follow", 'f', NULL, "Go on with the log as it grows" },
 	{ "no-block", 0, NULL, "Do not wait until it is done" },
 	{ "job-mode", 0, "MODE", "replace or fail: what happens to a job under way" },
-	{ "force", 0, NULL, "At once, without asking the guest" },
+	{ "force", 0, NULL, "At once, without asking" },
 	{ "timeout", 0, "SECONDS", "Force it when the guest has not ended by then" },
 	{ "signal", 's', "SIGNAL", "The signal to send, SIGTERM if not given" },
 	{ "kill-whom", 0, "WHOM", "leader or all: which processes get it" },
@@ -46,11 +46,14 @@ const struct option_info ctl_options[] = {
 	{ "append", 0, "TEXT", "Its command line" },
 	{ "cpus", 0, "N", "Number of CPUs" },
 	{ "memory", 0, "SIZE", "Memory, such as 512M" },
-	{ "drive", 0, "FILE[,ro]", "A disk image or block device; may be given several times" },
+	{ "drive", 0, "FILE[,ro]",
+		"A raw file, image or block device; may be given several times" },
 	{ "network", 0, "BRIDGE", "A network card on a bridge; may be given several times" },
 	{ "set", 0, "SECTION.KEY=VALUE", "Any other setting of vmm.vm(5)" },
 	{ "detach", 'd', NULL, "Leave it in the background, without its console" },
 	{ "dry-run", 0, NULL, "Print the configuration, start nothing" },
+	{ "format", 0, "FORMAT", "raw or qcow2, and .xz, .gz, .zst or .bz2 behind it" },
+	{ "size", 0, "SIZE", "Make the image as large as this, such as 10G" },
 };
 const size_t ctl_n_options = ARRAY_SIZE(ctl_options);
 
@@ -139,6 +142,27 @@ const struct verb ctl_verbs[] = {
 		"Press ^] three times within a second to leave it. Without a terminal, input and\n"
 		"output are passed on as they are, until the machine ends.",
 		verb_console },
+	{ "list-images", "images", "[PATTERN...]", 0, -1, GROUP_IMAGES,
+		"List the disk images in /var/lib/vmm", "full root",
+		"LOCKED says that a machine runs with it, MACHINES which ones have it as a drive.",
+		verb_list_images },
+	{ "import-image", "import", "FILE [IMAGE]", 1, 2, GROUP_IMAGES,
+		"Make a disk image of a file, raw or qcow2, compressed or not", "format size root",
+		"The format is that of --format= or of the file's name, such as web.qcow2.xz; what\n"
+		"is in the file never says it. FILE may be -, then IMAGE and --format= are needed.\n"
+		"Example:\n"
+		"  vmmctl import-image debian.qcow2 web --size=10G\n"
+		"  vmmctl run --drive=web --kernel=/vmlinuz --initrd=/initrd.img \\\n"
+		"             --append='root=/dev/vda1 console=ttyS0'\n"
+		"An import that fails or is interrupted leaves nothing.",
+		verb_import_image },
+	{ "clone", "clone-image", "IMAGE NEW-IMAGE", 2, 2, GROUP_IMAGES,
+		"Copy an image, with shared blocks where the file system can", "size root",
+		"Refused while a machine that runs may write to it.", verb_clone },
+	{ "remove-image", NULL, "IMAGE...", 1, -1, GROUP_IMAGES, "Remove images", "force root",
+		"Refused while a machine runs with it, and without --force while one has it as a\n"
+		"drive.",
+		verb_remove_image },
 	{ "help", NULL, "[VERB]", 0, 1, GROUP_REACH, "Show help", NULL, NULL, verb_help },
 };
 const size_t ctl_n_verbs = ARRAY_SIZE(ctl_verbs);
