@@ -81,6 +81,7 @@ int method_reboot(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_pause(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /*

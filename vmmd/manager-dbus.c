@@ -401,6 +401,8 @@ const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("KillMachine",
 		SD_BUS_ARGS("s", name, "s", whom, "i", signal, "t", flags), SD_BUS_NO_RESULT,
 		method_kill, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetMachineStats", SD_BUS_ARGS("s", name),
+		SD_BUS_RESULT("a{st}", stats), method_get_stats, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("OpenMachineConsole", SD_BUS_ARGS("s", name, "t", flags),
 		SD_BUS_RESULT("h", terminal, "s", path), method_open_console,
 		SD_BUS_VTABLE_UNPRIVILEGED),

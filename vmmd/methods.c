@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <time.h>
 
 #include "base/util.h"
 #include "bus.h"
@@ -197,6 +198,7 @@ struct request {
 	sd_bus_message *message; /* owned */
 	int master_fd;           /* owned: a console's, or -EBADF */
 	char path[64];           /* of its other side */
+	pid_t leader;            /* whose counters these will be */
 };
 
 static void request_free(struct request *request)
@@ -306,6 +308,102 @@ int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	return simple_request(
 		message, userdata, "resume", VMM_CONTROL_RESUME, method_resume, error);
+}
+
+/* ---- counters ---- */
+
+/* Pages that are resident, as bytes; 0 where the process has gone. */
+static uint64_t read_resident_bytes(pid_t pid)
+{
+	unsigned long long pages = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*u %llu", &pages) != 1)
+		pages = 0;
+	fclose(file);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The time of all its threads, the guest's included. */
+static uint64_t read_cpu_nsec(pid_t pid)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		return 0;
+	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
+static int append_stats(sd_bus_message *reply, pid_t leader, const struct vmm_control_stats *stats)
+{
+	uint64_t exits = 0;
+	char key[32];
+	int r;
+
+	for (uint32_t i = 0; i < stats->n_cpus; i++)
+		exits += stats->exits[i];
+	r = sd_bus_message_open_container(reply, 'a', "{st}");
+	if (r >= 0)
+		r = sd_bus_message_append(reply, "{st}{st}{st}{st}", "TimestampMonotonic",
+			stats->time_usec, "CPUUsageNSec", read_cpu_nsec(leader), "MemoryResident",
+			read_resident_bytes(leader), "Exits", exits);
+	for (uint32_t i = 0; r >= 0 && i < stats->n_cpus; i++) {
+		snprintf(key, sizeof(key), "VCPU%uExits", i);
+		r = sd_bus_message_append(reply, "{st}", key, stats->exits[i]);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static void stats_done(void *userdata, int error, const struct vmm_control_message *answer)
+{
+	struct request *request = userdata;
+	sd_bus_message *reply = NULL;
+
+	if (error < 0) {
+		worker_done(request, error, answer);
+		return;
+	}
+	error = sd_bus_message_new_method_return(request->message, &reply);
+	if (error >= 0)
+		error = append_stats(reply, request->leader, &answer->stats);
+	if (error >= 0)
+		sd_bus_send(NULL, reply, NULL);
+	else
+		answer_error(request, error, NULL);
+	sd_bus_message_unref(reply);
+	request_free(request);
+}
+
+int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	struct request *request;
+	const char *name;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = running_machine(bus, name, &machine, error);
+	if (r >= 0)
+		r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	request->leader = machine->leader;
+	r = control_request(
+		machine->control, VMM_CONTROL_GET_STATS, NULL, 0, -EBADF, stats_done, request);
+	if (r < 0) {
+		request_free(request);
+		return bus_error_set(error, r, NULL);
+	}
+	return 1;
 }
 
 /* ---- kill ---- */

@@ -18,6 +18,7 @@ static_assert(sizeof(struct vmm_control_drive) == 40, "wire layout");
 static_assert(sizeof(struct vmm_control_drive_rate) == 80, "wire layout");
 static_assert(sizeof(struct vmm_control_drive_stats) == 96, "wire layout");
 static_assert(sizeof(struct vmm_control_event) == 152, "wire layout");
+static_assert(sizeof(struct vmm_control_stats) == 528, "wire layout");
 
 /* Sizes of the payloads of a request and of a reply that says success. */
 static const struct {
@@ -39,6 +40,7 @@ static const struct {
 	[VMM_CONTROL_RESIZE_DRIVE] = { sizeof(struct vmm_control_drive), 0, 0 },
 	[VMM_CONTROL_GET_DRIVE] = { sizeof(struct vmm_control_drive),
 		sizeof(struct vmm_control_drive_stats), 0 },
+	[VMM_CONTROL_GET_STATS] = { 0, sizeof(struct vmm_control_stats), 0 },
 };
 
 /* The parts that every message has. What follows the payload in *ret_message is zero. */
@@ -127,6 +129,16 @@ static bool event_is_valid(const struct vmm_control_event *event)
 	       vmm_message_string_ends(event->text, sizeof(event->text));
 }
 
+static bool stats_are_valid(const struct vmm_control_stats *stats)
+{
+	if (stats->n_cpus > ARRAY_SIZE(stats->exits) || stats->reserved != 0)
+		return false;
+	for (size_t i = stats->n_cpus; i < ARRAY_SIZE(stats->exits); i++)
+		if (stats->exits[i] != 0)
+			return false;
+	return true;
+}
+
 static bool reply_is_valid(uint32_t type, const struct vmm_control_message *message)
 {
 	const struct vmm_control_status *status = &message->status;
@@ -142,6 +154,8 @@ static bool reply_is_valid(uint32_t type, const struct vmm_control_message *mess
 		return device_id_ends(message->drive_stats.id) &&
 		       message->drive_stats.engine < VMM_ENGINE_COUNT &&
 		       (message->drive_stats.flags & ~VMM_DRIVE_FLAGS) == 0;
+	case VMM_CONTROL_GET_STATS:
+		return stats_are_valid(&message->stats);
 	default:
 		return true;
 	}

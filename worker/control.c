@@ -166,6 +166,20 @@ static void get_drive(struct control_client *client, const struct vmm_control_me
 	reply(client, &message->header, &stats, sizeof(stats));
 }
 
+static void get_stats(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct vcpus *vcpus = &client->machine->vcpus;
+	struct vmm_control_stats stats = {
+		.time_usec = vmm_base_now_nsec() / 1000,
+		.n_cpus = vcpus->n_vcpus,
+	};
+
+	for (uint32_t i = 0; i < vcpus->n_vcpus; i++)
+		stats.exits[i] =
+			atomic_load_explicit(&vcpus->vcpus[i].n_exits, memory_order_relaxed);
+	reply(client, &message->header, &stats, sizeof(stats));
+}
+
 static void handle(
 	struct control_client *client, const struct vmm_control_message *message, int *fd)
 {
@@ -213,6 +227,9 @@ static void handle(
 		break;
 	case VMM_CONTROL_GET_DRIVE:
 		get_drive(client, message);
+		break;
+	case VMM_CONTROL_GET_STATS:
+		get_stats(client, message);
 		break;
 	default:
 		refuse(client, header, -EOPNOTSUPP, "not supported");

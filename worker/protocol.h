@@ -317,6 +317,7 @@ enum vmm_control_type {
 	VMM_CONTROL_SET_DRIVE_RATE, /* struct vmm_control_drive_rate -> - */
 	VMM_CONTROL_RESIZE_DRIVE,   /* struct vmm_control_drive -> - */
 	VMM_CONTROL_GET_DRIVE,      /* struct vmm_control_drive -> struct vmm_control_drive_stats */
+	VMM_CONTROL_GET_STATS,      /* - -> struct vmm_control_stats */
 	VMM_CONTROL_COUNT,
 
 	/* without a request; id 0 */
@@ -417,6 +418,14 @@ struct vmm_control_drive_stats {
 	uint64_t errors;
 };
 
+/* Counters of the machine since it started; what follows n_cpus entries of exits is zero. */
+struct vmm_control_stats {
+	uint64_t time_usec; /* CLOCK_MONOTONIC: when they were read */
+	uint32_t n_cpus;
+	uint32_t reserved;
+	uint64_t exits[VMM_SPEC_MAX_CPUS]; /* of each vCPU, to the worker */
+};
+
 enum vmm_event {
 	VMM_EVENT_STATE = 1,      /* state changed */
 	VMM_EVENT_READY,          /* READY=1 was sent */
@@ -447,6 +456,7 @@ struct vmm_control_message {
 		struct vmm_control_drive drive;
 		struct vmm_control_drive_rate drive_rate;
 		struct vmm_control_drive_stats drive_stats;
+		struct vmm_control_stats stats;
 		struct vmm_control_event event;
 		char text[VMM_TEXT_SIZE]; /* of a failed reply */
 		uint8_t bytes[VMM_CONTROL_MAX_SIZE - sizeof(struct vmm_control_header)];

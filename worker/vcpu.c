@@ -76,6 +76,10 @@ static void run(struct vcpu *vcpu)
 
 	while (goes_on) {
 		r = vmm_vcpu_run(vcpu->vcpu, &exit);
+		/* No other thread writes it: no locked instruction is needed. */
+		atomic_store_explicit(&vcpu->n_exits,
+			atomic_load_explicit(&vcpu->n_exits, memory_order_relaxed) + 1,
+			memory_order_relaxed);
 		if (r < 0) {
 			fail(vcpu, r, "running it");
 			machine_post(machine, MACHINE_VCPU_FAILED);

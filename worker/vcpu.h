@@ -7,6 +7,7 @@
 #define VMMD_WORKER_VCPU_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <vmmcore/kvm.h>
@@ -23,6 +24,7 @@ struct vcpu {
 	bool at_gate; /* under vcpus.lock */
 	int result;   /* set-up, or why it stopped; read after at_gate or a join */
 	const char *failed_step;
+	_Atomic uint64_t n_exits;       /* to us; written by its thread alone */
 	struct vmm_vcpu_exit last_exit; /* of MACHINE_VCPU_FAILED */
 };
 

@@ -117,6 +117,57 @@ START_TEST(test_console_and_poweroff)
 }
 END_TEST
 
+/* What GetMachineStats says of key; 0 where it says nothing. */
+static dbus_uint64_t get_stat(DBusConnection *bus, const char *name, const char *key)
+{
+	DBusMessage *reply = call(bus, MANAGER, MANAGER_I, "GetMachineStats", STRING(name), END);
+	DBusMessageIter iter, array, entry;
+	dbus_uint64_t number = 0;
+
+	ck_assert_str_eq(dbus_message_get_signature(reply), "a{st}");
+	dbus_message_iter_init(reply, &iter);
+	dbus_message_iter_recurse(&iter, &array);
+	for (; dbus_message_iter_get_arg_type(&array) == DBUS_TYPE_DICT_ENTRY;
+		dbus_message_iter_next(&array)) {
+		const char *found;
+
+		dbus_message_iter_recurse(&array, &entry);
+		dbus_message_iter_get_basic(&entry, &found);
+		dbus_message_iter_next(&entry);
+		if (strcmp(found, key) == 0)
+			dbus_message_iter_get_basic(&entry, &number);
+	}
+	dbus_message_unref(reply);
+	return number;
+}
+
+START_TEST(test_stats)
+{
+	DBusConnection *bus = open_watching();
+	dbus_uint64_t exits, cpu;
+	struct guest guest = {};
+	const char *name = "count", *nobody = "nobody";
+
+	guest_print_for_ever(&guest, 'x');
+	put_guest("count", &guest, "");
+	call_fails(bus, "org.vmmd1.MachineNotRunning", NULL, MANAGER, MANAGER_I, "GetMachineStats",
+		STRING(name), END);
+	call_fails(bus, "org.vmmd1.NoSuchMachine", NULL, MANAGER, MANAGER_I, "GetMachineStats",
+		STRING(nobody), END);
+	start_machine(bus, "count", "done");
+	exits = get_stat(bus, "count", "Exits");
+	cpu = get_stat(bus, "count", "CPUUsageNSec");
+	nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000 * 1000 }, NULL);
+	/* Each letter is an exit. */
+	ck_assert_uint_gt(get_stat(bus, "count", "VCPU0Exits"), exits);
+	ck_assert_uint_gt(get_stat(bus, "count", "CPUUsageNSec"), cpu);
+	ck_assert_uint_gt(get_stat(bus, "count", "MemoryResident"), 64 << 10);
+	ck_assert_uint_eq(get_stat(bus, "count", "VCPU1Exits"), 0);
+	stop_machine(bus, "count", "force", "done");
+	bus_close(bus);
+}
+END_TEST
+
 START_TEST(test_stop_and_pause)
 {
 	DBusConnection *bus = open_watching();
@@ -228,6 +279,7 @@ int main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, env_start, env_stop);
 	tcase_add_test(tcase, test_console_and_poweroff);
+	tcase_add_test(tcase, test_stats);
 	tcase_add_test(tcase, test_stop_and_pause);
 	tcase_add_test(tcase, test_guest_reboots);
 	tcase_add_test(tcase, test_crashes);

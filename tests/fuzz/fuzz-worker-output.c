@@ -34,6 +34,8 @@ static void answer(const uint8_t *data, size_t size)
 		FUZZ_CHECK(memchr(message.text, 0, sizeof(message.text)));
 	else if (type == VMM_CONTROL_GET_STATUS)
 		FUZZ_CHECK(memchr(message.status.text, 0, sizeof(message.status.text)));
+	else if (type == VMM_CONTROL_GET_STATS)
+		FUZZ_CHECK(message.stats.n_cpus <= VMM_SPEC_MAX_CPUS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -485,6 +485,37 @@ START_TEST(control_hostile)
 }
 END_TEST
 
+/* Counters of more CPUs than it says, or than there can be. */
+START_TEST(control_stats_hostile)
+{
+	struct vmm_control_message sent = {
+		.header = {
+			.magic = VMM_PROTOCOL_MAGIC,
+			.version = VMM_PROTOCOL_VERSION,
+			.type = VMM_CONTROL_GET_STATS | VMM_CONTROL_REPLY,
+			.size = sizeof(sent.stats),
+			.id = 1,
+		},
+		.stats = { .n_cpus = 2, .exits = { 1, UINT64_MAX } },
+	};
+	size_t size = sizeof(sent.header) + sizeof(sent.stats);
+	struct vmm_control_message message;
+
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size, 0, &message), 0);
+	ck_assert_uint_eq(message.stats.exits[1], UINT64_MAX);
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size - 8, 0, &message), -EBADMSG);
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size, 1, &message), -EBADMSG);
+	sent.stats.n_cpus = 1;
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size, 0, &message), -EBADMSG);
+	sent.stats.n_cpus = VMM_SPEC_MAX_CPUS + 1;
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size, 0, &message), -EBADMSG);
+	sent.stats.n_cpus = VMM_SPEC_MAX_CPUS;
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size, 0, &message), 0);
+	sent.stats.reserved = 1;
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size, 0, &message), -EBADMSG);
+}
+END_TEST
+
 START_TEST(control_full_socket)
 {
 	struct vmm_control_event event = { .event = VMM_EVENT_READY };
@@ -524,6 +555,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, control_round_trip);
 	tcase_add_test(tcase, control_hostile);
+	tcase_add_test(tcase, control_stats_hostile);
 	tcase_add_test(tcase, control_full_socket);
 	return unit_run(suite);
 }
