@@ -5,6 +5,9 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -14,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -76,7 +80,32 @@ void worker_prepare(struct worker *worker, const struct guest *guest)
 	worker->broker_fd = worker->notify_fd = worker->output_fd = -EBADF;
 }
 
-static void exec_worker(int broker_fd, int output_fd, const char *const *environment)
+#define SECCOMP_LOAD(member)                                                                       \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, member))
+#define SECCOMP_IF(value, otherwise) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (otherwise))
+
+/* KVM_CHECK_EXTENSION of that capability answers 0, from here on and in what is executed. */
+static void hide_capability(int capability)
+{
+	struct sock_filter filter[] = {
+		SECCOMP_LOAD(nr),
+		SECCOMP_IF(__NR_ioctl, 5),
+		SECCOMP_LOAD(args[1]),
+		SECCOMP_IF(KVM_CHECK_EXTENSION, 3),
+		SECCOMP_LOAD(args[2]),
+		SECCOMP_IF((uint32_t)capability, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		_exit(126);
+}
+
+static void exec_worker(
+	int broker_fd, int output_fd, const char *const *environment, int missing_capability)
 {
 	char number[32];
 
@@ -86,6 +115,8 @@ static void exec_worker(int broker_fd, int output_fd, const char *const *environ
 	dup2(broker_fd, BROKER_NUMBER);
 	for (; *environment; environment++)
 		putenv((char *)*environment);
+	if (missing_capability)
+		hide_capability(missing_capability);
 	snprintf(number, sizeof(number), "--broker-fd=%d", BROKER_NUMBER);
 	execl(getenv("VMMD_WORKER"), "vmmd-worker", number, "test", NULL);
 	_exit(127);
@@ -109,7 +140,7 @@ void worker_exec(struct worker *worker, const char *const *environment)
 	worker->pid = fork();
 	ck_assert_int_ge(worker->pid, 0);
 	if (worker->pid == 0)
-		exec_worker(broker[1], output[1], variables);
+		exec_worker(broker[1], output[1], variables, worker->missing_capability);
 	vmm_base_close(broker[1]);
 	vmm_base_close(output[1]);
 	worker->broker_fd = broker[0];

@@ -25,6 +25,7 @@ struct worker {
 	char output[1 << 20];
 	size_t n_output;
 	uint64_t next_id;
+	int missing_capability; /* KVM_CAP_*, which the worker's KVM is made to lack; 0: none */
 };
 
 /* A spec of 32 MiB and one CPU for this guest, with everything that must be there. */

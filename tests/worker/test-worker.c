@@ -4,6 +4,7 @@
  * refuses, what its control socket and its console do, and what is left of its privileges.
  */
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -281,6 +282,11 @@ static void unused_fd(void)
 	worker_add_fd(&worker, open_text("x"));
 }
 
+static void lacking_kvm(void)
+{
+	worker.missing_capability = KVM_CAP_IRQFD;
+}
+
 static const struct {
 	void (*break_it)(void);
 	const char *said;
@@ -291,6 +297,7 @@ static const struct {
 	{ large_initrd, "initrd" },
 	{ empty_initrd, "initrd" },
 	{ no_kvm, "KVM" },
+	{ lacking_kvm, "KVM: the host's has no KVM_CAP_IRQFD" },
 	{ too_much_memory, "memory" },
 	{ no_memory, "memory" },
 	{ too_many_cpus, "CPUs" },
