@@ -141,10 +141,13 @@ no_file() {
 
 no_kvm() {
 	guest_machine no-kvm
+	# The test bed's own VM (tests/lib/make-images) keeps the module.
+	systemctl stop bed-kvm
 	modprobe -r kvm_amd kvm_intel
 	fails systemctl start vmm@no-kvm
 	sleep 0.5
 	modprobe -a kvm_amd kvm_intel || :
+	systemctl start bed-kvm
 	equals "status" "$(unit_property no-kvm ExecMainStatus)" 78
 	equals "restarts" "$(unit_property no-kvm NRestarts)" 0
 	journalctl --sync
