@@ -35,7 +35,7 @@ static void must(bool ok)
 		abort();
 }
 
-void driver_init(struct driver *driver)
+static void init(struct driver *driver, enum vmm_mem_backing backing)
 {
 	memset(driver, 0, sizeof(*driver));
 	must(vmm_mem_new(&driver->mem) == 0);
@@ -43,7 +43,7 @@ void driver_init(struct driver *driver)
 		struct vmm_mem_config config = {
 			.gpa = i * DRIVER_RAM_BYTES,
 			.size_bytes = DRIVER_RAM_BYTES,
-			.backing = VMM_MEM_ANONYMOUS,
+			.backing = backing,
 		};
 
 		must(vmm_mem_add(driver->mem, &config) == 0);
@@ -52,6 +52,16 @@ void driver_init(struct driver *driver)
 	must(vmm_bus_new(&driver->bus) == 0);
 	driver->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	must(driver->irq_fd >= 0);
+}
+
+void driver_init(struct driver *driver)
+{
+	init(driver, VMM_MEM_ANONYMOUS);
+}
+
+void driver_init_shared(struct driver *driver)
+{
+	init(driver, VMM_MEM_MEMFD);
 }
 
 void driver_attach(struct driver *driver, struct vmm_virtio_device *device)

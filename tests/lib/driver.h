@@ -32,6 +32,8 @@ struct driver {
 };
 
 void driver_init(struct driver *driver);
+/* The same with memory that another process can map. */
+void driver_init_shared(struct driver *driver);
 void driver_attach(struct driver *driver, struct vmm_virtio_device *device);
 
 /* Takes the device off the bus: it may be freed then. */
