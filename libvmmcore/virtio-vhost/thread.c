@@ -132,20 +132,6 @@ static void forget(struct vmm_virtio_vhost *vhost)
 	}
 }
 
-static void reset(struct vmm_virtio_vhost *vhost)
-{
-	vhost->is_wanted = vhost->is_draining = false;
-	if (vhost->is_running)
-		stop(vhost);
-	vhost->is_failed = false;
-	vhost->deadline_nsec = 0;
-	vmm_virtio_lock(vhost->device, 0);
-	forget(vhost);
-	vmm_virtio_unlock(vhost->device, 0);
-	note(vhost, 0);
-	vmm_virtio_reset_done(vhost->device);
-}
-
 static bool is_drained(struct vmm_virtio_vhost *vhost)
 {
 	bool is_empty = true;
@@ -155,6 +141,52 @@ static bool is_drained(struct vmm_virtio_vhost *vhost)
 		is_empty = is_empty && relay_is_empty(&vhost->queues[i]);
 	vmm_virtio_unlock(vhost->device, 0);
 	return is_empty;
+}
+
+static void finish_reset(struct vmm_virtio_vhost *vhost)
+{
+	vhost->is_resetting = false;
+	vhost->deadline_nsec = 0;
+	if (vhost->is_running)
+		stop(vhost);
+	vhost->is_failed = false;
+	vmm_virtio_lock(vhost->device, 0);
+	forget(vhost);
+	vmm_virtio_unlock(vhost->device, 0);
+	note(vhost, 0);
+	vmm_virtio_reset_done(vhost->device);
+}
+
+static uint64_t timeout_nsec(const struct vmm_virtio_vhost *vhost)
+{
+	return vhost->config.timeout_nsec ? vhost->config.timeout_nsec
+					  : VMM_VHOST_USER_TIMEOUT_NSEC;
+}
+
+/*
+ * Relayed: what is in flight ends first, since not every back end waits for that when it gives its
+ * rings back, and would write into memory that has another use then.
+ */
+static void reset(struct vmm_virtio_vhost *vhost)
+{
+	vhost->is_wanted = vhost->is_draining = false;
+	if (vhost->relayed && vhost->is_running) {
+		vhost->is_resetting = true;
+		vhost->deadline_nsec = vmm_base_now_nsec() + timeout_nsec(vhost);
+		return;
+	}
+	finish_reset(vhost);
+}
+
+static void advance_reset(struct vmm_virtio_vhost *vhost)
+{
+	bool is_late = vmm_base_now_nsec() >= vhost->deadline_nsec;
+
+	if (vhost->is_running && !is_late && !is_drained(vhost))
+		return;
+	if (vhost->is_running && is_late)
+		lose(vhost, -ETIMEDOUT);
+	finish_reset(vhost);
 }
 
 static void pause_device(struct vmm_virtio_vhost *vhost)
@@ -199,9 +231,9 @@ static bool take_wishes(struct vmm_virtio_vhost *vhost)
 static bool forwards(const struct vmm_virtio_vhost *vhost)
 {
 	/* A disk that failed takes requests, to refuse them. */
-	return vhost->relayed && !vhost->is_draining &&
-	       (vhost->is_running || (vhost->is_failed && vhost->is_wanted &&
-					     vhost->config.device_type == VMM_VHOST_BLK));
+	return vhost->relayed && vhost->is_wanted && !vhost->is_draining &&
+	       (vhost->is_running ||
+		       (vhost->is_failed && vhost->config.device_type == VMM_VHOST_BLK));
 }
 
 static void serve_queue(struct vmm_virtio_vhost *vhost, struct vhost_queue *queue, bool called)
@@ -244,6 +276,8 @@ static void advance(struct vmm_virtio_vhost *vhost)
 		start(vhost);
 	if (vhost->user && session_write_config(vhost) < 0)
 		lose(vhost, -ECONNRESET);
+	if (vhost->is_resetting)
+		advance_reset(vhost);
 	if (vhost->is_wanted && vhost->deadline_nsec && !vhost->is_running &&
 		vmm_base_now_nsec() >= vhost->deadline_nsec)
 		fail(vhost);

@@ -108,6 +108,7 @@ struct vmm_virtio_vhost {
 	bool is_running;             /* the back end has our queues */
 	bool is_wanted;              /* the driver uses the device */
 	bool is_draining;            /* relayed: paused when nothing is in flight any more */
+	bool is_resetting;           /* relayed: reset when nothing is in flight any more */
 	bool is_failed;
 	struct vmm_vhost_user_inflight inflight;
 	uint64_t deadline_nsec; /* 0: none */

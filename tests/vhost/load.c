@@ -146,11 +146,29 @@ static unsigned int take(struct load *load)
 	return n;
 }
 
+/* Asks for an interrupt when the next one is used. */
+static void want_interrupts(struct load *load)
+{
+	for (unsigned int queue = 0; queue < load->n_queues; queue++) {
+		struct vring *ring = &load->driver->rings[queue];
+
+		if (ring->packed)
+			vring_set_used_event(ring, ring->next_used, ring->used_wrap);
+		else
+			vring_set_used_event(ring, ring->last_used, false);
+	}
+	vring_fence();
+}
+
 /* Waits for interrupts as a guest does, but not for ever. */
 static unsigned int wait_some(struct load *load)
 {
 	unsigned int n = take(load);
 
+	if (n == 0 && (load->driver->features & VMM_VIRTIO_F_EVENT_IDX)) {
+		want_interrupts(load);
+		n = take(load);
+	}
 	if (n == 0) {
 		driver_wait_interrupt(load->driver, 100, NULL);
 		n = take(load);

@@ -145,7 +145,9 @@ START_TEST(test_load)
 	load_init(&load, &driver, 2, 4711);
 	ck_assert(load_run(&load, SECOND_NSEC / 2));
 
-	for (unsigned int i = 0; i < 5; i++) {
+	/* Given its ring back, qemu-storage-daemon 7.2 goes on with what is in flight, and falls.
+	 */
+	for (unsigned int i = 0; i < 5 && (get_status().relayed || start_peer != start_qsd); i++) {
 		while (vmm_virtio_pause(vmm_virtio_vhost_device(vhost), NULL, NULL) == -EALREADY)
 			usleep(1000);
 		while (!vmm_virtio_is_paused(vmm_virtio_vhost_device(vhost)))
@@ -165,7 +167,8 @@ START_TEST(test_load)
 	}
 	ck_assert(driver_start(&driver, BLK_F_ALL | ways[_i].features, 2, 128));
 	ck_assert_uint_eq(blk_read(&driver, 8, DRIVER_DATA_GPA, 4096), BLK_OK);
-	ck_assert_uint_eq(get_status().n_connected, 1);
+	if (get_status().relayed || start_peer != start_qsd)
+		ck_assert_uint_eq(get_status().n_connected, 1);
 }
 END_TEST
 
@@ -251,6 +254,7 @@ START_TEST(test_without_recovery)
 {
 	struct vmm_virtio_vhost_config config = blk_config();
 
+	config.rings = VMM_VHOST_RINGS_DIRECT;
 	make(&config);
 	ck_assert(!get_status().relayed);
 	ck_assert(driver_start(&driver, BLK_F_ALL, 2, 256));

@@ -70,7 +70,9 @@ VMM_BEGIN_DECLS
 enum vmm_vhost_rings {
 	/*
 	 * Direct where nothing is to be recovered, where the back end has inflight regions, and
-	 * for networks, which may lose frames; relayed otherwise.
+	 * for networks, which may lose frames; relayed otherwise, and for disks without inflight
+	 * regions: a reset or pause then waits for what is in flight, which not every back end
+	 * does (qemu-storage-daemon 7.2 gives its rings back before).
 	 */
 	VMM_VHOST_RINGS_AUTO = 0,
 	VMM_VHOST_RINGS_DIRECT,

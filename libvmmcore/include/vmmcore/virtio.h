@@ -317,6 +317,50 @@ VMM_PUBLIC unsigned int vmm_virtio_pci_slot(const struct vmm_virtio_pci *pci);
 VMM_PUBLIC struct vmm_pci_function *vmm_virtio_pci_function(struct vmm_virtio_pci *pci);
 
 /*
+ * For a driver that is no guest of this program: the other side of vhost-user, say. A transport
+ * without registers: queues come and go one by one, each where the driver's ring stands. What
+ * the driver says needs no check beforehand. Any thread, no lock of the device held.
+ */
+struct vmm_virtio_remote;
+
+/*
+ * The device is borrowed and outlives its one transport. config_fd is signalled when the
+ * configuration changed, borrowed, -EBADF: none. -EBUSY, -ENOMEM
+ */
+VMM_PUBLIC int vmm_virtio_remote_new(
+	struct vmm_virtio_device *device, int config_fd, struct vmm_virtio_remote **ret_remote);
+/* As vmm_virtio_mmio_free(). */
+VMM_PUBLIC struct vmm_virtio_remote *vmm_virtio_remote_free(struct vmm_virtio_remote *remote);
+
+VMM_PUBLIC uint64_t vmm_virtio_remote_offered(const struct vmm_virtio_remote *remote);
+
+/* From reset to DRIVER_OK, with no queue yet. -VMM_EGUEST: features that the device refuses. */
+VMM_PUBLIC int vmm_virtio_remote_start(struct vmm_virtio_remote *remote, uint64_t features);
+
+/*
+ * A queue begins at *state (config->features are those negotiated). interrupt_fd: borrowed until
+ * the queue is stopped or the device reset, -EBADF: none. -VMM_EGUEST: the ring is refused, or
+ * runs already, or there is none such; the device needs no reset for that.
+ */
+VMM_PUBLIC int vmm_virtio_remote_queue_start(struct vmm_virtio_remote *remote,
+	unsigned int queue_index, const struct vmm_virtqueue_config *config,
+	const struct vmm_virtqueue_state *state, int interrupt_fd);
+
+/* While the device is paused (-EBUSY): nothing is in flight. -VMM_EGUEST: it does not run. */
+VMM_PUBLIC int vmm_virtio_remote_queue_stop(struct vmm_virtio_remote *remote,
+	unsigned int queue_index, struct vmm_virtqueue_state *ret_state);
+
+/* While the device is paused: memory regions changed. Queues that have none now are broken. */
+VMM_PUBLIC int vmm_virtio_remote_memory_changed(struct vmm_virtio_remote *remote);
+
+/* As registers: beyond the end reads give ones, writes vanish. */
+VMM_PUBLIC void vmm_virtio_remote_read_config(
+	struct vmm_virtio_remote *remote, uint32_t offset, void *data, size_t size);
+VMM_PUBLIC void vmm_virtio_remote_write_config(
+	struct vmm_virtio_remote *remote, uint32_t offset, const void *data, size_t size);
+VMM_PUBLIC uint32_t vmm_virtio_remote_config_bytes(const struct vmm_virtio_remote *remote);
+
+/*
  * Resets the device from the host's side, as a driver's write of 0 does (machine reset, unplug).
  * 0, or 1 where requests are in flight: vmm_virtio_wait_reset() waits for them.
  */
