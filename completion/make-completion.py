@@ -17,6 +17,8 @@ KNOWN = {"json", "state", "job-mode", "kill-whom", "signal", "output", "kernel",
 
 def kind(verb):
     arguments = verb["arguments"]
+    if verb["name"] in ("top", "monitor"):
+        return "running"
     if verb["name"] == "help":
         return "help"
     if "NAME|FILE" in arguments:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """make-man: fills a manual page's template with what the program itself knows.
 
-    make-man.py TEMPLATE OUTPUT VMMCTL VERSION PKGLIBEXECDIR [INTERFACE.xml...]
+    make-man.py TEMPLATE OUTPUT VMMCTL VERSION PKGLIBEXECDIR METRICS.c [INTERFACE.xml...]
 
 Lines @VERBS@ and @OPTIONS@ become vmmctl's verbs and common options, @KEYS@ the keys of .vm files,
-@INTERFACES@ the bus interfaces with the comments of their XML. The words @VERSION@ and
+@INTERFACES@ the bus interfaces with the comments of their XML, @METRICS@ what vmmctl metrics prints. The words @VERSION@ and
 @PKGLIBEXECDIR@ are replaced anywhere.
 """
 
@@ -125,8 +125,24 @@ def interfaces(paths):
     return lines
 
 
+def metrics(source):
+    """The table of vmmctl/metrics.c."""
+    with open(source, encoding="utf-8") as file:
+        text = file.read()
+    table = re.search(r"\} metrics\[\] = \{(.*?)\n\};", text, re.S).group(1)
+    row = r'\{\s*"(\w+)",\s*"(\w+)",\s*"(\w*)",\s*"([^"]+)",\s*OF_(\w+)'
+    rows = [("machine_state", "stateset", "", "What the machine does, one sample a state", "MACHINE")]
+    lines = []
+    for name, kind, _, text, of in rows + re.findall(row, table):
+        total = "_total" if kind == "counter" else ""
+        label = {"MACHINE": "", "VCPU": "; label vcpu", "DRIVE": "; label drive",
+                 "NETWORK": "; label network", "STATE": ""}[of]
+        lines += [".TP", f"\\fBvmm_{name}{total}\\fR ({kind}{label})", roff(text) + "."]
+    return lines
+
+
 def main():
-    template, output, vmmctl, version, pkglibexecdir = sys.argv[1:6]
+    template, output, vmmctl, version, pkglibexecdir, metrics_source = sys.argv[1:7]
     lines = []
     with open(template, encoding="utf-8") as file:
         for line in file.read().splitlines():
@@ -136,8 +152,10 @@ def main():
                 lines += common_options(vmmctl)
             elif line == "@KEYS@":
                 lines += keys(vmmctl)
+            elif line == "@METRICS@":
+                lines += metrics(metrics_source)
             elif line == "@INTERFACES@":
-                lines += interfaces(sys.argv[6:])
+                lines += interfaces(sys.argv[7:])
             else:
                 line = line.replace("@VERSION@", version)
                 lines.append(line.replace("@PKGLIBEXECDIR@", pkglibexecdir))

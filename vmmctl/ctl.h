@@ -58,6 +58,9 @@ struct ctl {
 	struct words drives, networks, settings;
 	/* import-image, clone */
 	const char *format, *size;
+	/* top, metrics */
+	uint64_t interval_usec, count;
+	bool http;
 };
 
 /* ---- verbs.c: the tables ---- */
@@ -306,6 +309,9 @@ int verb_list_images(struct ctl *ctl, char **arguments);
 int verb_import_image(struct ctl *ctl, char **arguments);
 int verb_clone(struct ctl *ctl, char **arguments);
 int verb_remove_image(struct ctl *ctl, char **arguments);
+int verb_top(struct ctl *ctl, char **arguments);
+int verb_monitor(struct ctl *ctl, char **arguments);
+int verb_metrics(struct ctl *ctl, char **arguments);
 int verb_help(struct ctl *ctl, char **arguments);
 
 #endif

@@ -139,6 +139,7 @@ static bool set_simple(struct ctl *ctl, const char *name, const char *value)
 		{ "no-replay", &ctl->no_replay, true },
 		{ "detach", &ctl->detach, true },
 		{ "dry-run", &ctl->dry_run, true },
+		{ "http", &ctl->http, true },
 	};
 	const struct {
 		const char *name;
@@ -204,6 +205,16 @@ static int set_option(struct ctl *ctl, const char *name, const char *value)
 		if (r < 0)
 			return r;
 		ctl->n_lines = (unsigned)number;
+	} else if (strcmp(name, "count") == 0) {
+		r = set_number(name, value, 1000000, &number);
+		if (r < 0)
+			return r;
+		ctl->count = (uint64_t)number;
+	} else if (strcmp(name, "interval") == 0) {
+		r = set_number(name, value, 86400, &number);
+		if (r < 0)
+			return r;
+		ctl->interval_usec = MAX((uint64_t)(number * 1e6), UINT64_C(100000));
 	} else if (strcmp(name, "timeout") == 0) {
 		r = set_number(name, value, 1000000, &number);
 		if (r < 0)
@@ -340,6 +351,7 @@ int main(int argc, char **argv)
 		.ask_password = true,
 		.pager = true,
 		.n_lines = 10,
+		.interval_usec = 2000000,
 		.root = "",
 		.signal = "TERM",
 	};

@@ -463,6 +463,45 @@ static int on_console(sd_bus_message *message, void *userdata, sd_bus_error *err
 	return r;
 }
 
+/* Counters that grow by a fixed amount with each question. */
+static int on_stats(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	static uint64_t n;
+	struct machine *machine;
+	const char *name;
+	int r = sd_bus_message_read(message, "s", &name);
+
+	if (r >= 0)
+		r = get_machine(name, &machine, error);
+	if (r < 0)
+		return r;
+	if (machine->leader == 0)
+		return sd_bus_error_setf(
+			error, "org.vmmd1.MachineNotRunning", "%s is not running", name);
+	if (strcmp(name, "web") == 0)
+		n++;
+	return sd_bus_reply_method_return(message, "a{st}", 6, "TimestampMonotonic", n * 1000000,
+		"CPUUsageNSec", n * 250000000, "MemoryResident", UINT64_C(3) << 20, "Exits",
+		n * 1000, "VCPU0Exits", n * 600, "VCPU1Exits", n * 400);
+}
+
+static int on_devices(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	static uint64_t n;
+	const char *name;
+	int r = sd_bus_message_read(message, "s", &name);
+
+	if (r < 0)
+		return r;
+	if (strcmp(name, "web") != 0)
+		return sd_bus_reply_method_return(message, "a(ssa{sv})", 0);
+	n++;
+	return sd_bus_reply_method_return(message, "a(ssa{sv})", 2, "drive", "root", 3, "ReadBytes",
+		"t", n * 4096, "WriteBytes", "t", n * 1048576, "Errors", "t", UINT64_C(0),
+		"network", "net0", 2, "ReceivedBytes", "t", n * 2048, "TransmittedBytes", "t",
+		n * 1024);
+}
+
 static int on_reload(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	printf("reload\n");
@@ -543,6 +582,9 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD("DefineMachine", "sht", "o", on_define, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("RunTransientMachine", "sht", "oo", on_run, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("OpenMachineConsole", "st", "hs", on_console, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("GetMachineStats", "s", "a{st}", on_stats, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD(
+		"ListMachineDevices", "s", "a(ssa{sv})", on_devices, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("Reload", "", "", on_reload, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL("JobRemoved", "uoss", 0),
 	SD_BUS_SIGNAL("MachineRemoved", "so", 0),

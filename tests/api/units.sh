@@ -27,15 +27,16 @@ check() {
 
 # verify insists on the commands, which are not installed where it runs here.
 mkdir "$tmp/units" "$tmp/bin"
-for name in vmmd vmmd-worker; do
+for name in vmmd vmmd-worker vmmctl; do
 	printf '#!/bin/sh\n' >"$tmp/bin/$name"
 	chmod +x "$tmp/bin/$name"
 done
-for unit in vmm@.service vmmd.service vmmd.socket; do
-	sed "s|^ExecStart=$pkglibexecdir/|ExecStart=$tmp/bin/|" "$units/$unit" >"$tmp/units/$unit"
+for unit in vmm@.service vmmd.service vmmd.socket vmm-metrics.socket vmm-metrics@.service; do
+	sed "s|^ExecStart=\(-\?\)/[^ ]*/\(vmm[a-z-]*\)|ExecStart=\1$tmp/bin/\2|" "$units/$unit" >"$tmp/units/$unit"
 done
 cp "$tmp/units/vmm@.service" "$tmp/units/vmm@web.service"
-for unit in vmm@web.service vmmd.service vmmd.socket; do
+cp "$tmp/units/vmm-metrics@.service" "$tmp/units/vmm-metrics@1.service"
+for unit in vmm@web.service vmm-metrics.socket vmm-metrics@1.service vmmd.service vmmd.socket; do
 	check "verify $unit" systemd-analyze verify --man=no "$tmp/units/$unit"
 done
 
@@ -46,6 +47,7 @@ exposure() {
 		{ tail -1 "$tmp/table"; return 1; }
 }
 check "exposure of vmm@.service at most 0.2" exposure "$tmp/units/vmm@web.service" 2
+check "exposure of vmm-metrics@.service at most 0.4" exposure "$tmp/units/vmm-metrics@1.service" 4
 check "exposure of vmmd.service at most 2.3" exposure "$tmp/units/vmmd.service" 23
 
 # An instance without a user of its own would share its uid with all others.
