@@ -113,7 +113,7 @@ static int hand_over(struct connection *connection, struct machine *machine,
 	struct resources_result *result, char *text, size_t text_size)
 {
 	CLEANUP(free_p) struct vmm_spec *spec = malloc(sizeof(*spec));
-	CLEANUP(close_p) int control_fd = -EBADF;
+	CLEANUP(close_p) int control_fd = -EBADF, vsock_fd = -EBADF;
 	int fds[VMM_HANDOVER_MAX_FDS];
 	size_t n_fds;
 	int r;
@@ -123,7 +123,12 @@ static int hand_over(struct connection *connection, struct machine *machine,
 	r = machine_listen_control(machine, &control_fd);
 	if (r < 0)
 		return r;
-	n_fds = spec_fill(spec, machine, result, control_fd, fds);
+	if (machine->config->vsock.enabled.value)
+		r = machine_listen_vsock(machine, &vsock_fd);
+	if (r < 0)
+		return r;
+	n_fds = spec_fill(spec, machine, result,
+		&(struct spec_sockets){ .control_fd = control_fd, .vsock_fd = vsock_fd }, fds);
 	r = vmm_spec_check(spec, sizeof(*spec), n_fds, text, text_size);
 	if (r < 0)
 		return r;

@@ -83,6 +83,12 @@ int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
+/* -VMMD_E_MACHINE_NOT_RUNNING with the error set, where its worker cannot be asked. */
+int method_running_machine(
+	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);
+
+/* methods-devices.c */
+int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /*
  * The name that a method is about: its first argument on the Manager, the path on a Machine.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* config: what can be said only when all files have been read: defaults, what is missing, what
  * contradicts. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -123,6 +124,75 @@ static int check_command_line(const struct vm_config *config, struct config_mess
 		strlen(line->value), (uintmax_t)key->maximum);
 }
 
+/* Below /run, and without detours. */
+static bool run_path_is_plain(const char *path, size_t length)
+{
+	size_t part = 0;
+
+	if (length == 0 || length > 255)
+		return false;
+	for (size_t i = 0; i <= length; i++) {
+		if (i < length && path[i] != '/')
+			continue;
+		if (i == part || (i - part == 1 && path[part] == '.') ||
+			(i - part == 2 && path[part] == '.' && path[part + 1] == '.'))
+			return false;
+		part = i + 1;
+	}
+	return true;
+}
+
+int config_next_host_port(
+	const char **at, uint32_t *ret_port, const char **ret_path, size_t *ret_length)
+{
+	static const char directory[] = ":/run/";
+	const char *c = *at + strspn(*at, " \t");
+	uint64_t port = 0;
+	size_t length;
+
+	if (!*c)
+		return 0;
+	if (*c < '0' || *c > '9')
+		return -EBADMSG;
+	for (; *c >= '0' && *c <= '9'; c++) {
+		port = port * 10 + (uint64_t)(*c - '0');
+		if (port >= UINT32_MAX)
+			return -EBADMSG;
+	}
+	if (strncmp(c, directory, sizeof(directory) - 1) != 0)
+		return -EBADMSG;
+	c += sizeof(directory) - 1;
+	length = strcspn(c, " \t");
+	if (!run_path_is_plain(c, length))
+		return -EBADMSG;
+	*ret_port = (uint32_t)port;
+	*ret_path = c;
+	*ret_length = length;
+	*at = c + length;
+	return 1;
+}
+
+static int check_host_ports(const struct vm_config *config, struct config_messages *messages)
+{
+	const struct config_string *ports = &config->vsock.host_ports;
+	const char *at = ports->value ? ports->value : "";
+	const char *path;
+	uint32_t port;
+	size_t length;
+	int r;
+
+	do
+		r = config_next_host_port(&at, &port, &path, &length);
+	while (r > 0);
+	if (r == 0)
+		return 0;
+	at += strspn(at, " \t");
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, ports->where),
+		ports->where.line,
+		"[Vsock] HostPorts=", "\"%.*s\" is not PORT:PATH with a path below /run",
+		(int)MIN(strcspn(at, " \t"), (size_t)200), at);
+}
+
 int config_complete(struct vm_config *config, struct config_messages *messages)
 {
 	struct config_where nowhere = {};
@@ -131,6 +201,8 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 	r = complete_section(config, "Machine", &config->machine, nowhere, messages);
 	if (r >= 0)
 		r = complete_section(config, "Boot", &config->boot, nowhere, messages);
+	if (r >= 0)
+		r = complete_section(config, "Vsock", &config->vsock, nowhere, messages);
 	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
 		r = complete_section(
 			config, "Drive", &config->drives[i], config->drives[i].where, messages);
@@ -143,5 +215,7 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 		r = check_memory(config, messages);
 	if (r >= 0)
 		r = check_command_line(config, messages);
+	if (r >= 0)
+		r = check_host_ports(config, messages);
 	return r;
 }

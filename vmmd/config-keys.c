@@ -12,6 +12,7 @@
 const struct config_section config_sections[] = {
 	{ "Machine", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, machine) },
 	{ "Boot", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, boot) },
+	{ "Vsock", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, vsock) },
 	{ "Drive", true, CONFIG_N_PASS_SECTIONS, 0 },
 	{ "Network", true, CONFIG_N_PASS_SECTIONS, 0 },
 	{ "Unit", false, CONFIG_PASS_UNIT, 0 },
@@ -31,6 +32,7 @@ static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 #define TIB (MIB * MIB)
 #define MACHINE(member) offsetof(struct config_machine, member)
 #define BOOT(member) offsetof(struct config_boot, member)
+#define VSOCK(member) offsetof(struct config_vsock, member)
 #define DRIVE(member) offsetof(struct config_drive, member)
 #define NETWORK(member) offsetof(struct config_network, member)
 
@@ -101,6 +103,26 @@ static const struct config_key keys[] = {
 		.offset = BOOT(command_line),
 		.maximum = 2047,
 		.doc = "The kernel command line. Several are joined; an empty one starts anew." },
+	{ .section = "Vsock",
+		.name = "Enabled",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = VSOCK(enabled),
+		.fallback = "yes",
+		.doc = "A virtio socket device, through which host and guest talk without a network." },
+	{ .section = "Vsock",
+		.name = "CID",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = VSOCK(cid),
+		.minimum = 3,
+		.maximum = UINT32_MAX - 1,
+		.doc = "The guest's address, which only the guest sees; when it is not given, one is made "
+		       "from the machine's name." },
+	{ .section = "Vsock",
+		.name = "HostPorts",
+		.type = CONFIG_TYPE_WORDS,
+		.offset = VSOCK(host_ports),
+		.doc = "The host's ports that the guest may connect to, each as PORT:PATH with the unix "
+		       "socket below /run that serves it. Several are joined; an empty one starts anew." },
 	{ .section = "Drive",
 		.name = "Name",
 		.type = CONFIG_TYPE_NAME,

@@ -62,6 +62,7 @@ struct vm_config *vm_config_free(struct vm_config *config)
 	free(config->boot.kernel.value);
 	free(config->boot.initrd.value);
 	free(config->boot.command_line.value);
+	free(config->vsock.host_ports.value);
 	for (size_t i = 0; i < config->n_drives; i++)
 		config_drive_finish(&config->drives[i]);
 	free(config->drives);

@@ -128,6 +128,12 @@ struct config_boot {
 	struct config_string command_line; /* several CommandLine= joined by a blank */
 };
 
+struct config_vsock {
+	struct config_number enabled;    /* boolean */
+	struct config_number cid;        /* 0: made from the name */
+	struct config_string host_ports; /* see config_next_host_port() */
+};
+
 struct config_drive {
 	struct config_string name;
 	struct config_string path;
@@ -173,6 +179,7 @@ struct vm_config {
 	uint64_t fingerprint; /* of all that was read: changes when a file changes */
 	struct config_machine machine;
 	struct config_boot boot;
+	struct config_vsock vsock;
 	struct config_drive *drives; /* owned */
 	size_t n_drives;
 	struct config_network *networks; /* owned */
@@ -227,6 +234,14 @@ void config_names_free(char **names, size_t n);
 /* "512M": K, M, G, T are powers of 1024; without one, bytes. -EINVAL, -ERANGE. */
 int config_parse_size(const char *text, uint64_t *ret_bytes);
 int config_parse_bool(const char *text, bool *ret);
+
+/*
+ * The next "PORT:/run/PATH" of a list, which *at walks along: 1; 0 at its end; -EBADMSG where
+ * there is something else. *ret_path is relative to /run, points into the list, and does not end
+ * in NUL.
+ */
+int config_next_host_port(
+	const char **at, uint32_t *ret_port, const char **ret_path, size_t *ret_length);
 
 /* The table of keys. */
 enum config_type {

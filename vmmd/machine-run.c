@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * machine: the directory RUN_DIR/machine/NAME of a running one: its control socket, and what
- * its worker was given, so that a vmmd that starts later knows it.
+ * machine: the directory RUN_DIR/machine/NAME of a running one: its sockets, and what its worker
+ * was given, so that a vmmd that starts later knows it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "machine.h"
 
 enum {
-	CONTROL_BACKLOG = 8,
+	BACKLOG = 64,
 	MAX_STATE_BYTES = 512,
 };
 
@@ -43,7 +43,7 @@ int machine_make_run_dir(struct machine *machine)
 
 void machine_remove_run_dir(struct machine *machine)
 {
-	static const char *const files[] = { "control", "state", "state.new" };
+	static const char *const files[] = { "control", "vsock", "state", "state.new" };
 	char path[4096];
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
@@ -115,7 +115,8 @@ int machine_load_handed(struct machine *machine)
  * sun_path is short. The directory is opened, and the socket is named through /proc/self/fd, so
  * that any RUN_DIR will do.
  */
-static int control_address(struct machine *machine, struct sockaddr_un *address, int *ret_dir_fd)
+static int socket_address(
+	struct machine *machine, const char *file, struct sockaddr_un *address, int *ret_dir_fd)
 {
 	char path[4096];
 	int fd;
@@ -126,12 +127,12 @@ static int control_address(struct machine *machine, struct sockaddr_un *address,
 	if (fd < 0)
 		return -errno;
 	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/control", fd);
+	snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", fd, file);
 	*ret_dir_fd = fd;
 	return 0;
 }
 
-int machine_listen_control(struct machine *machine, int *ret_fd)
+static int listen_at(struct machine *machine, const char *file, int type, int *ret_fd)
 {
 	CLEANUP(close_p) int dir_fd = -EBADF, fd = -EBADF;
 	struct sockaddr_un address;
@@ -140,15 +141,48 @@ int machine_listen_control(struct machine *machine, int *ret_fd)
 	r = machine_make_run_dir(machine);
 	if (r < 0)
 		return r;
-	r = control_address(machine, &address, &dir_fd);
+	r = socket_address(machine, file, &address, &dir_fd);
 	if (r < 0)
 		return r;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	unlinkat(dir_fd, "control", 0);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-		listen(fd, CONTROL_BACKLOG) < 0)
+	unlinkat(dir_fd, file, 0);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int machine_listen_control(struct machine *machine, int *ret_fd)
+{
+	char path[4096];
+
+	/* Of a worker before: this one may have no vsock. */
+	if (run_path(machine, "vsock", path, sizeof(path)))
+		unlink(path);
+	return listen_at(machine, "control", SOCK_SEQPACKET, ret_fd);
+}
+
+int machine_listen_vsock(struct machine *machine, int *ret_fd)
+{
+	return listen_at(machine, "vsock", SOCK_STREAM, ret_fd);
+}
+
+/* Never waits: EAGAIN where the worker's queue of clients is full. */
+static int connect_to(struct machine *machine, const char *file, int type, int *ret_fd)
+{
+	CLEANUP(close_p) int dir_fd = -EBADF, fd = -EBADF;
+	struct sockaddr_un address;
+	int r;
+
+	r = socket_address(machine, file, &address, &dir_fd);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
@@ -156,19 +190,15 @@ int machine_listen_control(struct machine *machine, int *ret_fd)
 
 int machine_connect_control(struct machine *machine)
 {
-	CLEANUP(close_p) int dir_fd = -EBADF, fd = -EBADF;
-	struct sockaddr_un address;
+	CLEANUP(close_p) int fd = -EBADF;
 	int r;
 
 	machine->control = control_free(machine->control);
-	r = control_address(machine, &address, &dir_fd);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* Never waits: EAGAIN where the worker's queue of clients is full. */
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	return control_new(machine, &fd, &machine->control);
+	r = connect_to(machine, "control", SOCK_SEQPACKET, &fd);
+	return r < 0 ? r : control_new(machine, &fd, &machine->control);
+}
+
+int machine_connect_vsock(struct machine *machine, int *ret_fd)
+{
+	return connect_to(machine, "vsock", SOCK_STREAM, ret_fd);
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "manager.h"
+#include "vsock.h"
 #include "worker/protocol.h"
 
 struct control;
@@ -87,6 +88,7 @@ struct machine {
 	uint32_t last_end;       /* the same, kept when the worker has gone */
 	struct control *control; /* owned; NULL: not connected */
 
+	struct vsock_budget vsock;
 	struct job *job;  /* borrowed: the one under way, or NULL */
 	void *spawn;      /* the spawner's */
 	unsigned changes; /* enum machine_change: not told yet */
@@ -143,6 +145,11 @@ int machine_save_handed(struct machine *machine);
 int machine_load_handed(struct machine *machine);
 /* A listening control socket at its place, for the worker. */
 int machine_listen_control(struct machine *machine, int *ret_fd);
+/* The same for clients that want to reach the guest's ports, see vsock.h. */
+int machine_listen_vsock(struct machine *machine, int *ret_fd);
+/* A socket that is connected to it: -ENOENT where the machine has none, -EAGAIN where too many
+ * wait. Neither side blocks. */
+int machine_connect_vsock(struct machine *machine, int *ret_fd);
 /* Connects to it as a client; no failure where there is none. */
 int machine_connect_control(struct machine *machine);
 

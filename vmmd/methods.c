@@ -247,7 +247,7 @@ static void worker_done(void *userdata, int error, const struct vmm_control_mess
 	request_free(request);
 }
 
-static int running_machine(
+int method_running_machine(
 	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error)
 {
 	struct machine *machine;
@@ -286,7 +286,7 @@ static int simple_request(sd_bus_message *message, struct bus *bus, const char *
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, verb, handler, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = running_machine(bus, name, &machine, error);
+	r = method_running_machine(bus, name, &machine, error);
 	if (r >= 0)
 		r = request_new(bus, message, &request, error);
 	if (r < 0)
@@ -391,7 +391,7 @@ int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *erro
 
 	r = method_machine_name(bus, message, buffer, &name, error);
 	if (r >= 0)
-		r = running_machine(bus, name, &machine, error);
+		r = method_running_machine(bus, name, &machine, error);
 	if (r >= 0)
 		r = request_new(bus, message, &request, error);
 	if (r < 0)
@@ -533,7 +533,7 @@ int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *e
 		bus, message, ACTION_CONSOLE, name, "open-console", method_open_console, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = running_machine(bus, name, &machine, error);
+	r = method_running_machine(bus, name, &machine, error);
 	if (r >= 0)
 		r = request_new(bus, message, &request, error);
 	if (r < 0)

@@ -10,7 +10,7 @@
 
 static_assert(CONFIG_MAX_DRIVES <= VMM_SPEC_MAX_DRIVES, "all drives fit");
 static_assert(CONFIG_MAX_NETWORKS <= VMM_SPEC_MAX_NETWORKS, "all networks fit");
-static_assert(RESOURCES_MAX_FDS + 2 <= VMM_HANDOVER_MAX_FDS, "all descriptors fit");
+static_assert(RESOURCES_MAX_FDS + 3 <= VMM_HANDOVER_MAX_FDS, "all descriptors fit");
 static_assert((int)CONFIG_TRANSPORT_PCI == (int)VMM_TRANSPORT_PCI &&
 		      (int)CONFIG_TRANSPORT_MMIO == (int)VMM_TRANSPORT_MMIO,
 	"same numbers");
@@ -84,7 +84,8 @@ static void fill_drive(
 }
 
 size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
-	const struct resources_result *result, int control_fd, int fds[VMM_HANDOVER_MAX_FDS])
+	const struct resources_result *result, const struct spec_sockets *sockets,
+	int fds[VMM_HANDOVER_MAX_FDS])
 {
 	const struct vm_config *config = machine->config;
 	uint32_t n = 1;
@@ -115,7 +116,13 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	}
 	assert(n == result->n_fds + 1);
 	spec->control_fd = n;
-	fds[n++] = control_fd;
+	fds[n++] = sockets->control_fd;
+	if (config->vsock.enabled.value) {
+		spec->vsock_cid = config->vsock.cid.value ? (uint32_t)config->vsock.cid.value
+							  : vsock_default_cid(machine->name);
+		spec->vsock_listen_fd = n;
+		fds[n++] = sockets->vsock_fd;
+	}
 	spec->n_fds = n;
 	return n;
 }

@@ -6,12 +6,19 @@
 #include "machine.h"
 #include "resources.h"
 
+/* Listening ones. vsock_fd only counts where the machine has a vsock. */
+struct spec_sockets {
+	int control_fd;
+	int vsock_fd;
+};
+
 /*
  * machine has a configuration, and result the descriptors for it. Writes spec and the
  * descriptors in the order that it numbers them by, from fds[1] on; all stay the caller's.
  * Returns their number, the spec's own place 0 included.
  */
 size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
-	const struct resources_result *result, int control_fd, int fds[VMM_HANDOVER_MAX_FDS]);
+	const struct resources_result *result, const struct spec_sockets *sockets,
+	int fds[VMM_HANDOVER_MAX_FDS]);
 
 #endif

@@ -53,8 +53,8 @@ int machine_check_support(struct machine *machine)
 		if (spec->networks[i].vhost_fds[0] != 0)
 			return machine_fail_config(machine, "network %s: this worker has no vhost",
 				spec->networks[i].id);
-	if (spec->vsock_cid != 0)
-		return machine_fail_config(machine, "vsock: this worker has no vsock device");
+	if (spec->vsock_vhost_fd != 0)
+		return machine_fail_config(machine, "vsock: this worker has no vhost");
 	if (spec->flags & VMM_SPEC_BALLOON)
 		return machine_fail_config(machine, "balloon: this worker has no balloon device");
 	if (spec->flags & VMM_SPEC_VIRTIO_CONSOLE)

@@ -19,6 +19,8 @@ static_assert(sizeof(struct vmm_control_drive_rate) == 80, "wire layout");
 static_assert(sizeof(struct vmm_control_drive_stats) == 96, "wire layout");
 static_assert(sizeof(struct vmm_control_event) == 152, "wire layout");
 static_assert(sizeof(struct vmm_control_stats) == 528, "wire layout");
+static_assert(sizeof(struct vmm_control_vsock_request) == 24, "wire layout");
+static_assert(sizeof(struct vmm_control_vsock_answer) == 8, "wire layout");
 
 /* Sizes of the payloads of a request and of a reply that says success. */
 static const struct {
@@ -41,6 +43,8 @@ static const struct {
 	[VMM_CONTROL_GET_DRIVE] = { sizeof(struct vmm_control_drive),
 		sizeof(struct vmm_control_drive_stats), 0 },
 	[VMM_CONTROL_GET_STATS] = { 0, sizeof(struct vmm_control_stats), 0 },
+	[VMM_CONTROL_CONNECT_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 1 },
+	[VMM_CONTROL_REFUSE_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 0 },
 };
 
 /* The parts that every message has. What follows the payload in *ret_message is zero. */
@@ -139,6 +143,20 @@ static bool stats_are_valid(const struct vmm_control_stats *stats)
 	return true;
 }
 
+/* What comes without a request. */
+static bool news_is_valid(const struct vmm_control_message *message)
+{
+	const struct vmm_control_vsock_request *request = &message->vsock_request;
+
+	if (message->header.id != 0 || message->header.result != 0)
+		return false;
+	if (message->header.type == VMM_CONTROL_EVENT)
+		return message->header.size == sizeof(message->event) &&
+		       event_is_valid(&message->event);
+	return message->header.size == sizeof(*request) && request->seqpacket <= 1 &&
+	       request->reserved == 0;
+}
+
 static bool reply_is_valid(uint32_t type, const struct vmm_control_message *message)
 {
 	const struct vmm_control_status *status = &message->status;
@@ -173,12 +191,8 @@ int vmm_control_decode_answer(
 	r = decode_common(data, size, sizeof(ret_message->bytes), ret_message);
 	if (r < 0)
 		return r;
-	if (header->type == VMM_CONTROL_EVENT) {
-		if (header->id != 0 || header->result != 0 ||
-			header->size != sizeof(ret_message->event))
-			return -EBADMSG;
-		return event_is_valid(&ret_message->event) ? 0 : -EBADMSG;
-	}
+	if (header->type == VMM_CONTROL_EVENT || header->type == VMM_CONTROL_VSOCK_REQUEST)
+		return news_is_valid(ret_message) ? 0 : -EBADMSG;
 
 	type = header->type & ~VMM_CONTROL_REPLY;
 	if (!(header->type & VMM_CONTROL_REPLY) || type == 0 || type >= VMM_CONTROL_COUNT)
@@ -245,6 +259,12 @@ int vmm_control_send_failure(
 int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event)
 {
 	return send_message(socket_fd, VMM_CONTROL_EVENT, 0, 0, event, sizeof(*event), -EBADF);
+}
+
+int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request)
+{
+	return send_message(
+		socket_fd, VMM_CONTROL_VSOCK_REQUEST, 0, 0, request, sizeof(*request), -EBADF);
 }
 
 int vmm_control_receive_request(int socket_fd, struct vmm_control_message *ret_message, int *ret_fd)

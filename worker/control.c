@@ -231,6 +231,16 @@ static void handle(
 	case VMM_CONTROL_GET_STATS:
 		get_stats(client, message);
 		break;
+	case VMM_CONTROL_CONNECT_VSOCK:
+		answer(client, header,
+			vsock_answer(&machine->vsock, message->vsock_answer.id, TAKE_FD(*fd)),
+			"the guest no longer waits for it, or it is no socket");
+		break;
+	case VMM_CONTROL_REFUSE_VSOCK:
+		answer(client, header,
+			vsock_answer(&machine->vsock, message->vsock_answer.id, -ECONNREFUSED),
+			"the guest no longer waits for it");
+		break;
 	default:
 		refuse(client, header, -EOPNOTSUPP, "not supported");
 		break;
@@ -287,7 +297,7 @@ static int on_listener(struct vmm_loop_source *source, uint32_t events, void *us
 	return 0;
 }
 
-static int check_listener(int fd)
+int control_check_listener(int fd, int expected_type)
 {
 	socklen_t size = sizeof(int);
 	int type, listening;
@@ -297,7 +307,7 @@ static int check_listener(int fd)
 	size = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
 		return -errno;
-	return type == SOCK_SEQPACKET && listening ? 0 : -EPROTOTYPE;
+	return type == expected_type && listening ? 0 : -EPROTOTYPE;
 }
 
 int control_start(struct machine *machine)
@@ -310,7 +320,7 @@ int control_start(struct machine *machine)
 		control->clients[i].fd = -EBADF;
 	if (control->listen_fd < 0)
 		return 0;
-	r = check_listener(control->listen_fd);
+	r = control_check_listener(control->listen_fd, SOCK_SEQPACKET);
 	if (r == 0)
 		r = vmm_loop_add_fd(machine->loop, control->listen_fd, EPOLLIN, on_listener,
 			machine, &control->listener);
@@ -334,6 +344,24 @@ void control_event(struct machine *machine, enum vmm_event kind, int32_t value, 
 		if (control->clients[i].fd >= 0 &&
 			vmm_control_send_event(control->clients[i].fd, &event) < 0)
 			drop_client(&control->clients[i]);
+}
+
+bool control_ask_vsock(struct machine *machine, const struct vmm_control_vsock_request *request)
+{
+	struct control *control = &machine->control;
+	bool asked = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++) {
+		struct control_client *client = &control->clients[i];
+
+		if (client->fd < 0)
+			continue;
+		if (vmm_control_send_vsock_request(client->fd, request) < 0)
+			drop_client(client);
+		else
+			asked = true;
+	}
+	return asked;
 }
 
 void control_paused(struct machine *machine, int result)

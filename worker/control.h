@@ -38,6 +38,12 @@ int control_start(struct machine *machine);
 /* To all clients. text may be NULL. */
 void control_event(struct machine *machine, enum vmm_event event, int32_t value, const char *text);
 
+/* 0 where fd is a socket of that type that listens. */
+int control_check_listener(int fd, int expected_type);
+
+/* Asks all clients. False where there is none. */
+bool control_ask_vsock(struct machine *machine, const struct vmm_control_vsock_request *request);
+
 /* Answers who waits for a pause. result 0 or a negative errno. */
 void control_paused(struct machine *machine, int result);
 

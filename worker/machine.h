@@ -12,7 +12,7 @@
  *   | memory    | build.c   | RAM below and above the hole                                     |
  *   | vm        | build.c   | KVM, memory slots, then interrupt controllers                    |
  *   | devices   | devices.c | serial port, platform, PCI                                       |
- *   | drives    | virtio.c  | virtio devices on their transport, networks in net.c             |
+ *   | drives    | virtio.c  | virtio devices on their transport; net.c, vsock.c                |
  *   | tables    | build.c   | ACPI, SMBIOS                                                     |
  *   | kernel    | build.c   | kernel, initrd, command line                                     |
  *   | control   | control.c | control socket                                                   |
@@ -40,6 +40,7 @@
 #include <vmmcore/virtio-blk.h>
 #include <vmmcore/virtio-net.h>
 #include <vmmcore/virtio-rng.h>
+#include <vmmcore/virtio-vsock.h>
 #include <vmmcore/virtio.h>
 
 #include "worker/console.h"
@@ -51,6 +52,7 @@
 #include "worker/sandbox.h"
 #include "worker/unsafe.h"
 #include "worker/vcpu.h"
+#include "worker/vsock.h"
 
 /* The gap below 4 GiB, see loader.h: a window for BARs, the ECAM, virtio-mmio devices. */
 #define MACHINE_PCI_WINDOW_GPA VMM_LAYOUT_GAP_GPA
@@ -81,7 +83,7 @@ struct machine_virtio {
 	uint32_t gsi;
 	int irq_fd; /* owned; -EBADF on PCI */
 
-	/* A block, a network or an entropy device. */
+	/* A block, a network, an entropy or a socket device. */
 	const struct vmm_spec_drive *drive; /* borrowed from the spec */
 	struct vmm_blk_file *file;          /* owned */
 	struct unsafe_backend unsafe;       /* where the drive's cache mode is that */
@@ -89,7 +91,9 @@ struct machine_virtio {
 	struct vmm_net_tap *tap;            /* owned */
 	struct vmm_net_stream *stream;      /* owned */
 	struct vmm_virtio_net *net;         /* owned */
-	struct vmm_loop *loop;              /* owned: of the network's thread */
+	struct vmm_loop *loop;              /* owned: of a thread of its own */
+	enum sandbox_thread thread_kind;    /* of that thread */
+	const char *thread_name;            /* static */
 	pthread_barrier_t barrier;          /* the thread is in its sandbox */
 	int thread_result;                  /* before the barrier */
 	struct vmm_virtio_rng *rng;         /* owned */
@@ -148,6 +152,7 @@ struct machine {
 
 	struct console console;
 	struct control control;
+	struct vsock vsock;
 	struct vcpus vcpus;
 
 	uint32_t watchdog_answers[VMM_SPEC_MAX_CPUS];
@@ -186,6 +191,9 @@ int machine_add_transport(struct machine *machine, struct machine_virtio *virtio
 struct vmm_ratelimit_config machine_limits(const struct vmm_spec_rate *rate);
 struct machine_virtio *machine_find_drive(struct machine *machine, const char *id);
 int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate);
+
+/* thread.c: a thread for virtio->loop, in the sandbox of that kind when this returns 0. */
+int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name);
 
 /* net.c */
 int machine_add_network(struct machine *machine, const struct vmm_spec_network *spec);

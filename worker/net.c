@@ -3,55 +3,10 @@
  * net: the network devices of a machine. Each has a loop and a thread of its own, so that a busy
  * network delays neither the control socket nor another device.
  */
-#include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "base/util.h"
 #include "worker/machine.h"
-
-#define STACK_BYTES (128 << 10)
-
-static void *thread_main(void *userdata)
-{
-	struct machine_virtio *virtio = userdata;
-	struct machine *machine = virtio->machine;
-	char name[16];
-	int r;
-
-	snprintf(name, sizeof(name), "net %.11s", virtio->id);
-	prctl(PR_SET_NAME, name);
-	r = sandbox_enter_thread(&machine->sandbox, SANDBOX_NET);
-	virtio->thread_result = r;
-	pthread_barrier_wait(&virtio->barrier);
-	if (r == 0)
-		vmm_loop_run(virtio->loop);
-	return NULL;
-}
-
-/* The thread ends with the process. 0 once it is in its sandbox. */
-static int start_thread(struct machine_virtio *virtio)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int r;
-
-	r = pthread_barrier_init(&virtio->barrier, NULL, 2);
-	if (r != 0)
-		return -r;
-	r = pthread_attr_init(&attributes);
-	if (r != 0)
-		return -r;
-	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	if (r == 0)
-		r = pthread_create(&thread, &attributes, thread_main, virtio);
-	pthread_attr_destroy(&attributes);
-	if (r != 0)
-		return -r;
-	pthread_detach(thread);
-	pthread_barrier_wait(&virtio->barrier);
-	return virtio->thread_result;
-}
 
 static int add_backend(struct machine *machine, struct machine_virtio *virtio,
 	const struct vmm_spec_network *spec, struct vmm_net_backend *ret_backend)
@@ -106,6 +61,6 @@ int machine_add_network(struct machine *machine, const struct vmm_spec_network *
 	r = machine_add_transport(machine, virtio);
 	if (r != 0)
 		return r;
-	r = start_thread(virtio);
+	r = machine_start_thread(virtio, SANDBOX_NET, "net");
 	return r < 0 ? machine_fail_host(machine, r, "network %s: its thread", spec->id) : 0;
 }

@@ -48,7 +48,7 @@
 
 /* "vmmd" and a version; a change of any layout below is a new version. */
 #define VMM_PROTOCOL_MAGIC UINT32_C(0x646d6d76)
-#define VMM_PROTOCOL_VERSION 1
+#define VMM_PROTOCOL_VERSION 2
 
 /* Exit statuses of a worker, see the table "life of a VM". */
 enum vmm_worker_exit {
@@ -204,6 +204,10 @@ struct vmm_spec {
 
 	uint32_t vsock_cid; /* 0: no vsock */
 	uint32_t vsock_vhost_fd;
+	uint32_t vsock_listen_fd; /* SOCK_STREAM, for clients that say CONNECT; 0: none */
+	uint32_t reserved;
+	struct vmm_spec_rate vsock_receive_rate;  /* towards the guest */
+	struct vmm_spec_rate vsock_transmit_rate; /* from the guest */
 	uint64_t balloon_bytes;
 	struct vmm_spec_rate rng_rate;
 
@@ -318,11 +322,17 @@ enum vmm_control_type {
 	VMM_CONTROL_RESIZE_DRIVE,   /* struct vmm_control_drive -> - */
 	VMM_CONTROL_GET_DRIVE,      /* struct vmm_control_drive -> struct vmm_control_drive_stats */
 	VMM_CONTROL_GET_STATS,      /* - -> struct vmm_control_stats */
+	VMM_CONTROL_CONNECT_VSOCK,  /* struct vmm_control_vsock_answer, 1 -> - */
+	VMM_CONTROL_REFUSE_VSOCK,   /* struct vmm_control_vsock_answer -> - */
 	VMM_CONTROL_COUNT,
 
 	/* without a request; id 0 */
 	VMM_CONTROL_EVENT = 0x1000, /* struct vmm_control_event */
+	VMM_CONTROL_VSOCK_REQUEST,  /* struct vmm_control_vsock_request */
 };
+
+/* Requests of the guest that wait for CONNECT_VSOCK or REFUSE_VSOCK at a time; more wait. */
+#define VMM_CONTROL_MAX_VSOCK_REQUESTS 16
 
 struct vmm_control_header {
 	uint32_t magic;
@@ -426,6 +436,23 @@ struct vmm_control_stats {
 	uint64_t exits[VMM_SPEC_MAX_CPUS]; /* of each vCPU, to the worker */
 };
 
+/*
+ * The guest wants to connect to a port of the host. Whoever answers first decides, with a
+ * connected unix socket (SOCK_STREAM, or SOCK_SEQPACKET where it asks for that) or a refusal;
+ * -ENOENT where that was too late. Without a client, the guest is refused.
+ */
+struct vmm_control_vsock_request {
+	uint64_t id;
+	uint32_t port;
+	uint32_t guest_port;
+	uint32_t seqpacket; /* 0 or 1 */
+	uint32_t reserved;
+};
+
+struct vmm_control_vsock_answer {
+	uint64_t id;
+};
+
 enum vmm_event {
 	VMM_EVENT_STATE = 1,      /* state changed */
 	VMM_EVENT_READY,          /* READY=1 was sent */
@@ -458,6 +485,8 @@ struct vmm_control_message {
 		struct vmm_control_drive_stats drive_stats;
 		struct vmm_control_stats stats;
 		struct vmm_control_event event;
+		struct vmm_control_vsock_request vsock_request;
+		struct vmm_control_vsock_answer vsock_answer;
 		char text[VMM_TEXT_SIZE]; /* of a failed reply */
 		uint8_t bytes[VMM_CONTROL_MAX_SIZE - sizeof(struct vmm_control_header)];
 	};
@@ -480,6 +509,7 @@ int vmm_control_send_reply(int socket_fd, const struct vmm_control_header *reque
 int vmm_control_send_failure(
 	int socket_fd, const struct vmm_control_header *request, int result, const char *text);
 int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event);
+int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request);
 
 /*
  * Never waits: -EAGAIN where nothing is there, -ECONNRESET at the end, -EBADMSG. ret_fd gets the

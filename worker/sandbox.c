@@ -19,6 +19,7 @@
 #include "policy/seccomp/loop-filter.h"
 #include "policy/seccomp/net-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
+#include "policy/seccomp/vsock-filter.h"
 #include "worker/machine.h"
 
 /* Beyond the three standard ones: hand-over, journal, notify. */
@@ -274,6 +275,7 @@ int sandbox_enter_thread(const struct sandbox *sandbox, enum sandbox_thread kind
 		[SANDBOX_VCPU] = { seccomp_vcpu, ARRAY_SIZE(seccomp_vcpu) },
 		[SANDBOX_IO] = { seccomp_io, ARRAY_SIZE(seccomp_io) },
 		[SANDBOX_NET] = { seccomp_net, ARRAY_SIZE(seccomp_net) },
+		[SANDBOX_VSOCK] = { seccomp_vsock, ARRAY_SIZE(seccomp_vsock) },
 	};
 
 	return vmm_seccomp_install(

@@ -36,6 +36,7 @@ enum sandbox_thread {
 	SANDBOX_VCPU,
 	SANDBOX_IO,
 	SANDBOX_NET,
+	SANDBOX_VSOCK,
 	SANDBOX_N_THREADS,
 };
 

@@ -335,8 +335,12 @@ static int check_machine(struct checker *checker)
 	if (spec->vsock_cid != 0 &&
 		(spec->vsock_cid < VSOCK_FIRST_CID || spec->vsock_cid == UINT32_MAX))
 		return bad(checker, "vsock: CID %u is reserved", spec->vsock_cid);
-	if (spec->vsock_cid == 0 && spec->vsock_vhost_fd != 0)
+	if (spec->vsock_cid == 0 && (spec->vsock_vhost_fd != 0 || spec->vsock_listen_fd != 0))
 		return bad(checker, "vsock: a descriptor and no CID");
+	if (spec->vsock_vhost_fd != 0 && spec->vsock_listen_fd != 0)
+		return bad(checker, "vsock: either the host's kernel serves it or a socket");
+	if (spec->reserved != 0)
+		return bad(checker, "reserved bytes are not zero");
 	return 0;
 }
 
@@ -353,6 +357,7 @@ static int check_fds(struct checker *checker)
 		{ spec->initrd_fd, "initrd", false },
 		{ spec->control_fd, "control socket", false },
 		{ spec->vsock_vhost_fd, "vsock", false },
+		{ spec->vsock_listen_fd, "vsock's socket", false },
 	};
 	int r;
 
@@ -398,6 +403,12 @@ int vmm_spec_check(
 	if (r < 0)
 		return r;
 	r = check_rate(&checker, &spec->rng_rate, "rng");
+	if (r < 0)
+		return r;
+	r = check_rate(&checker, &spec->vsock_receive_rate, "vsock, to the guest");
+	if (r < 0)
+		return r;
+	r = check_rate(&checker, &spec->vsock_transmit_rate, "vsock, from the guest");
 	if (r < 0)
 		return r;
 	r = check_devices(&checker);

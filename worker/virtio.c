@@ -291,7 +291,10 @@ int machine_add_virtio(struct machine *machine)
 		if (r != 0)
 			return r;
 	}
-	if (machine->spec->flags & VMM_SPEC_RNG)
-		return add_rng(machine);
-	return 0;
+	if (machine->spec->flags & VMM_SPEC_RNG) {
+		r = add_rng(machine);
+		if (r != 0)
+			return r;
+	}
+	return machine->spec->vsock_cid != 0 ? vsock_add(machine) : 0;
 }

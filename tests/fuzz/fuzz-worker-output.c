@@ -26,6 +26,10 @@ static void answer(const uint8_t *data, size_t size)
 		FUZZ_CHECK(memchr(message.event.text, 0, sizeof(message.event.text)));
 		return;
 	}
+	if (message.header.type == VMM_CONTROL_VSOCK_REQUEST) {
+		FUZZ_CHECK(message.vsock_request.seqpacket <= 1);
+		return;
+	}
 	type = message.header.type & ~VMM_CONTROL_REPLY;
 	FUZZ_CHECK(type > 0 && type < VMM_CONTROL_COUNT);
 	FUZZ_CHECK(message.header.id != 0);

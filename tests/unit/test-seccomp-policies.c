@@ -20,6 +20,7 @@
 #include "policy/seccomp/loop-filter.h"
 #include "policy/seccomp/net-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
+#include "policy/seccomp/vsock-filter.h"
 #include "seccomp/policy.h"
 #include "unit.h"
 
@@ -33,6 +34,7 @@ static const struct {
 	{ "vcpu", seccomp_vcpu, ARRAY_SIZE(seccomp_vcpu), 20 },
 	{ "io", seccomp_io, ARRAY_SIZE(seccomp_io), 40 },
 	{ "net", seccomp_net, ARRAY_SIZE(seccomp_net), 30 },
+	{ "vsock", seccomp_vsock, ARRAY_SIZE(seccomp_vsock), 30 },
 };
 
 static char text[VMM_SECCOMP_MAX_TEXT_BYTES];

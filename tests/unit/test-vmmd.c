@@ -5,7 +5,9 @@
 #include <net/if.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "base/util.h"
 #include "machine.h"
@@ -19,6 +21,7 @@ static const char whole[] =
 	"[Machine]\nDescription=\xc3\xa4\nCPUs=3\nMemory=1G\nHugePages=2M\n"
 	"Transport=mmio\nRng=no\nPrefault=yes\n"
 	"[Boot]\nKernel=/k\nInitrd=/i\nCommandLine=a b\n"
+	"[Vsock]\nCID=77\n"
 	"[Drive]\nName=one\nPath=/1\nIOPSLimit=7\nBandwidthLimit=1M\nCache=direct\n"
 	"[Drive]\nName=two\nPath=/2\nReadOnly=yes\nEngine=threads\nDiscard=yes\n"
 	"[Network]\nName=lan\nMAC=52:54:00:01:02:03\n[Network]\nName=wan\n";
@@ -121,6 +124,8 @@ START_TEST(test_tap_names)
 }
 END_TEST
 
+static const struct spec_sockets sockets = { .control_fd = 98, .vsock_fd = 99 };
+
 START_TEST(test_spec)
 {
 	struct machine machine = { .name = "web", .config = load(whole), .handed.uid = 61200 };
@@ -132,8 +137,8 @@ START_TEST(test_spec)
 
 	for (size_t i = 0; i < result.n_fds; i++)
 		result.fds[i] = 100 + (int)i;
-	n = spec_fill(spec, &machine, &result, 99, fds);
-	ck_assert_uint_eq(n, 9);
+	n = spec_fill(spec, &machine, &result, &sockets, fds);
+	ck_assert_uint_eq(n, 10);
 	ck_assert_int_eq(vmm_spec_check(spec, sizeof(*spec), n, text, sizeof(text)), 0);
 	ck_assert_str_eq(text, "");
 	ck_assert_uint_eq(spec->n_cpus, 3);
@@ -149,7 +154,9 @@ START_TEST(test_spec)
 	ck_assert_int_eq(fds[spec->drives[0].fd], 103);
 	ck_assert_int_eq(fds[spec->drives[1].fd], 104);
 	ck_assert_int_eq(fds[spec->networks[1].tap_fds[0]], 106);
-	ck_assert_int_eq(fds[spec->control_fd], 99);
+	ck_assert_int_eq(fds[spec->control_fd], 98);
+	ck_assert_int_eq(fds[spec->vsock_listen_fd], 99);
+	ck_assert_uint_eq(spec->vsock_cid, 77);
 	ck_assert_str_eq(spec->drives[0].serial, "one");
 	ck_assert_uint_eq(spec->drives[0].cache, VMM_CACHE_DIRECT);
 	ck_assert_uint_eq(spec->drives[0].rate.ops.rate_per_second, 7);
@@ -168,19 +175,104 @@ START_TEST(test_long_description)
 	struct resources_result result = { .n_fds = 2 };
 	struct vmm_spec *spec = malloc(sizeof(*spec));
 	struct machine machine = { .name = "web" };
-	char text[1024] = "[Boot]\nKernel=/k\n[Machine]\nDescription=x";
+	char text[1024] = "[Boot]\nKernel=/k\n[Vsock]\nEnabled=no\n[Machine]\nDescription=x";
 	int fds[VMM_HANDOVER_MAX_FDS];
 	char reason[VMM_TEXT_SIZE];
 
 	for (int i = 0; i < 200; i++)
 		strcat(text, "\xc3\xa4");
 	machine.config = load(text);
-	ck_assert_uint_eq(spec_fill(spec, &machine, &result, 99, fds), 4);
+	ck_assert_uint_eq(spec_fill(spec, &machine, &result, &sockets, fds), 4);
+	ck_assert_uint_eq(spec->vsock_cid, 0);
 	ck_assert_int_eq(vmm_spec_check(spec, sizeof(*spec), 4, reason, sizeof(reason)), 0);
 	ck_assert_uint_eq(strlen(spec->description), VMM_DESCRIPTION_SIZE - 1);
 	ck_assert_int_eq((unsigned char)spec->description[VMM_DESCRIPTION_SIZE - 2], 0xa4);
 	vm_config_free(machine.config);
 	free(spec);
+}
+END_TEST
+
+/* ---- vsock ---- */
+
+START_TEST(test_vsock_cid)
+{
+	char name[2] = "a";
+
+	ck_assert_uint_eq(vsock_default_cid("web"), vsock_default_cid("web"));
+	ck_assert_uint_ne(vsock_default_cid("web"), vsock_default_cid("web2"));
+	for (; name[0] <= 'z'; name[0]++) {
+		ck_assert_uint_ge(vsock_default_cid(name), 3);
+		ck_assert_uint_lt(vsock_default_cid(name), UINT32_MAX);
+	}
+}
+END_TEST
+
+/* A burst, then so many a second, however long it was quiet before. */
+START_TEST(test_vsock_budget)
+{
+	struct vsock_budget budget = {};
+	uint64_t now_usec = UINT64_C(1000000000);
+
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < VSOCK_BURST; i++)
+			ck_assert(vsock_budget_take(&budget, now_usec));
+		ck_assert(!vsock_budget_take(&budget, now_usec));
+		now_usec += 1000000;
+		for (int i = 0; i < VSOCK_RATE; i++)
+			ck_assert(vsock_budget_take(&budget, now_usec));
+		ck_assert(!vsock_budget_take(&budget, now_usec));
+		now_usec += UINT64_C(3600) * 1000000;
+	}
+}
+END_TEST
+
+static int listen_below_run(const char *path, int type)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	ck_assert_uint_lt(strlen(path), sizeof(address.sun_path));
+	strcpy(address.sun_path, path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 4), 0);
+	return fd;
+}
+
+START_TEST(test_vsock_host_ports)
+{
+	char run[] = "/run/test-vmmd-XXXXXX", path[128], link[128], ports[1024], byte;
+	int listener, fd, peer;
+
+	ck_assert_ptr_nonnull(mkdtemp(run));
+	snprintf(path, sizeof(path), "%s/socket", run);
+	snprintf(link, sizeof(link), "%s/link", run);
+	listener = listen_below_run(path, SOCK_STREAM);
+	ck_assert_int_eq(symlink(path, link), 0);
+	snprintf(ports, sizeof(ports), "10:%s 11:%s/none  12:%s 13:%s 13:%s", path, run, link, run,
+		path);
+	ck_assert_int_eq(vsock_connect_host(ports, 10, false, &fd), 0);
+	peer = accept(listener, NULL, NULL);
+	ck_assert_int_ge(peer, 0);
+	ck_assert_int_eq(write(fd, "x", 1), 1);
+	ck_assert_int_eq(read(peer, &byte, 1), 1);
+	vmm_base_close(peer);
+	vmm_base_close(fd);
+	ck_assert_int_eq(vsock_connect_host(ports, 10, true, &fd), -EPROTOTYPE);
+	ck_assert_int_eq(vsock_connect_host(ports, 9, false, &fd), -EACCES);
+	ck_assert_int_eq(vsock_connect_host("", 10, false, &fd), -EACCES);
+	ck_assert_int_eq(vsock_connect_host(ports, 11, false, &fd), -ENOENT);
+	/* No link is followed; what is no socket refuses. */
+	ck_assert_int_ne(vsock_connect_host(ports, 12, false, &fd), 0);
+	ck_assert_int_eq(vsock_connect_host(ports, 13, false, &fd), -ECONNREFUSED);
+	/* Nobody accepts: its queue gets full, and nobody waits. */
+	for (int i = 0; i < 64 && vsock_connect_host(ports, 10, false, &fd) == 0; i++)
+		;
+	ck_assert_int_eq(vsock_connect_host(ports, 10, false, &fd), -EAGAIN);
+	vmm_base_close(listener);
+	ck_assert_int_eq(vsock_connect_host(ports, 10, false, &fd), -ECONNREFUSED);
+	unlink(path);
+	unlink(link);
+	rmdir(run);
 }
 END_TEST
 
@@ -303,6 +395,11 @@ int main(void)
 	tcase_add_test(logic, test_tap_names);
 	tcase_add_test(logic, test_spec);
 	tcase_add_test(logic, test_long_description);
+	tcase_add_test(logic, test_vsock_cid);
+	tcase_add_test(logic, test_vsock_budget);
+	/* Only root makes files there. */
+	if (access("/run", W_OK) == 0)
+		tcase_add_test(logic, test_vsock_host_ports);
 	/* The first that is opened is /dev/kvm. */
 	if (access("/dev/kvm", R_OK | W_OK) == 0 && access("/dev/net/tun", F_OK) == 0) {
 		tcase_add_checked_fixture(opening, make_dir, remove_dir);

@@ -128,6 +128,12 @@ END_TEST
 	X(ring_small, "ring", spec.console_ring_bytes = 2048)                                      \
 	X(cid, "CID", spec.vsock_cid = 2)                                                          \
 	X(cid_fd, "vsock", spec.vsock_vhost_fd = 1)                                                \
+	X(cid_listen_fd, "vsock", spec.vsock_listen_fd = 1)                                        \
+	X(cid_both, "vsock", spec.vsock_cid = 3; spec.vsock_vhost_fd = 1;                          \
+		spec.vsock_listen_fd = 2)                                                          \
+	X(cid_fd_range, "vsock", spec.vsock_cid = 3; spec.vsock_listen_fd = 3)                     \
+	X(vsock_rate, "vsock", spec.vsock_transmit_rate.ops.burst = 1)                             \
+	X(vsock_reserved, "reserved", spec.reserved = 1)                                           \
 	X(no_memory, "memory", spec.memory_bytes = 0)                                              \
 	X(memory_page, "memory", spec.memory_bytes += 512)                                         \
 	X(memory_max, "memory", spec.memory_bytes = UINT64_MAX & ~UINT64_C(4095))                  \

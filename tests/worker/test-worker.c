@@ -240,9 +240,17 @@ static void network_vhost(void)
 		worker_add_fd(&worker, open("/dev/null", O_RDWR | O_CLOEXEC));
 }
 
-static void with_vsock(void)
+static void vsock_vhost(void)
 {
 	worker.spec.vsock_cid = 3;
+	worker.spec.vsock_vhost_fd = worker_add_fd(&worker, open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+
+/* Not one that a client could connect to. */
+static void vsock_no_listener(void)
+{
+	worker.spec.vsock_cid = 3;
+	worker.spec.vsock_listen_fd = worker_add_fd(&worker, open("/dev/null", O_RDWR | O_CLOEXEC));
 }
 
 static void empty_drive(void)
@@ -303,7 +311,8 @@ static const struct {
 	{ too_many_cpus, "CPUs" },
 	{ network_no_tap, "network lan: a descriptor is no tap" },
 	{ network_vhost, "network lan: this worker has no vhost" },
-	{ with_vsock, "vsock" },
+	{ vsock_vhost, "vsock: this worker has no vhost" },
+	{ vsock_no_listener, "vsock: the descriptor is no listening" },
 	{ empty_drive, "drive root: is empty" },
 	{ odd_drive, "drive root: its size" },
 	{ directory_drive, "drive root: is a directory" },
@@ -471,6 +480,7 @@ int main(void)
 	tcase_add_test(tcase, broker_sends_another_spec);
 	add_control_cases(suite);
 	add_console_cases(suite);
+	add_device_cases(suite);
 	add_sandbox_cases(suite);
 	tcase = unit_case(suite, "program");
 	tcase_add_checked_fixture(tcase, setup, teardown);

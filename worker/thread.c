@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* thread: threads that run the loop of one device. */
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "base/util.h"
+#include "worker/machine.h"
+
+#define STACK_BYTES (128 << 10)
+
+static void *thread_main(void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "%s %.11s", virtio->thread_name, virtio->id);
+	prctl(PR_SET_NAME, name);
+	r = sandbox_enter_thread(&virtio->machine->sandbox, virtio->thread_kind);
+	virtio->thread_result = r;
+	pthread_barrier_wait(&virtio->barrier);
+	if (r == 0)
+		vmm_loop_run(virtio->loop);
+	return NULL;
+}
+
+/* The thread ends with the process. */
+int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int r;
+
+	virtio->thread_kind = kind;
+	virtio->thread_name = name;
+	r = pthread_barrier_init(&virtio->barrier, NULL, 2);
+	if (r != 0)
+		return -r;
+	r = pthread_attr_init(&attributes);
+	if (r != 0)
+		return -r;
+	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	if (r == 0)
+		r = pthread_create(&thread, &attributes, thread_main, virtio);
+	pthread_attr_destroy(&attributes);
+	if (r != 0)
+		return -r;
+	pthread_detach(thread);
+	pthread_barrier_wait(&virtio->barrier);
+	return virtio->thread_result;
+}
