@@ -46,7 +46,6 @@ struct net_header {
 };
 
 #define HEADER_NEEDS_CSUM 1
-#define HEADER_DATA_VALID 2
 #define GSO_NONE 0
 #define GSO_TCPV4 1
 #define GSO_TCPV6 4
@@ -57,12 +56,13 @@ struct net_header {
 
 /*
  * Buffers of the driver that were popped and not used yet, the oldest first: enough for the
- * largest frame that may come. Their iovecs lie one behind another, so that they are one scatter
- * list for the back end. Under the receive queue's data lock.
+ * largest frame that may come. Their iovecs lie one behind another, with room for one more at both
+ * ends, so that they are one scatter list for the back end. Under the receive queue's data lock.
  */
 struct window {
 	struct vmm_virtqueue_chain *chains; /* owned; room for chains_room */
-	struct iovec *iov;                  /* owned; room for iov_room and one more */
+	struct iovec *iov;                  /* in iov_owned, behind its first; room for iov_room */
+	struct iovec *iov_owned;
 	size_t chains_room, iov_room;
 	size_t first_chain, end_chain;
 	size_t first_iov, end_iov;
@@ -85,9 +85,10 @@ struct pair {
 
 	/* Under the receive queue's data lock. */
 	struct window window;
-	uint8_t *overflow;      /* owned; takes what does not fit */
-	uint64_t held_bytes;    /* of a frame that came and is not delivered yet */
-	uint64_t placed_bytes;  /* of those, in the window; the others are in overflow */
+	uint8_t *overflow;     /* owned; takes what does not fit */
+	uint64_t held_bytes;   /* of a frame that came and is not delivered yet */
+	uint64_t placed_bytes; /* of those, in the window; the others are in overflow */
+	struct net_header held_header;
 	uint64_t receive_bytes; /* the largest frame that may come now, with its header */
 	struct vmm_ratelimit receive_limit;
 
@@ -112,6 +113,7 @@ struct vmm_virtio_net {
 	/* Atomic. */
 	unsigned int n_pairs_used; /* 0 while not active */
 	uint64_t mac;              /* first octet in the lowest byte */
+	uint64_t guest_offloads;   /* GUEST_OFFLOADS that are on now */
 	uint16_t status;
 	bool link_up; /* what set_link() said; the driver sees it less backend_failed */
 	bool backend_failed;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * virtio-net: frames for the guest (VIRTIO 1.2, 5.1.6.3, 5.1.6.4). The back end writes each
- * straight into the buffers of the window. What does not fit runs into an overflow buffer, and is
- * copied from there when the driver has given more buffers; without mergeable buffers such a
- * frame is dropped.
+ * straight into the buffers of the window, but its header, which is checked and written last. What
+ * does not fit runs into an overflow buffer, and is copied from there when the driver has given
+ * more buffers; without mergeable buffers such a frame is dropped.
  */
 #include <string.h>
 
@@ -13,6 +13,8 @@
 /* The most entries that the kernel takes (IOV_MAX). */
 #define MAX_IOV 1024
 
+#define LINK_HEADER_BYTES 18 /* Ethernet, with a VLAN tag */
+
 int vmm_net_window_init(struct window *window, unsigned int queue_size)
 {
 	*window = (struct window){
@@ -20,14 +22,17 @@ int vmm_net_window_init(struct window *window, unsigned int queue_size)
 		.iov_room = queue_size + 64,
 	};
 	window->chains = calloc(window->chains_room, sizeof(window->chains[0]));
-	window->iov = calloc(window->iov_room + 1, sizeof(window->iov[0]));
-	return window->chains && window->iov ? 0 : -ENOMEM;
+	window->iov_owned = calloc(window->iov_room + 2, sizeof(window->iov[0]));
+	if (!window->chains || !window->iov_owned)
+		return -ENOMEM;
+	window->iov = window->iov_owned + 1;
+	return 0;
 }
 
 void vmm_net_window_finish(struct window *window)
 {
 	free(window->chains);
-	free(window->iov);
+	free(window->iov_owned);
 	*window = (struct window){ 0 };
 }
 
@@ -96,15 +101,13 @@ static void deliver(struct pair *pair, struct vmm_virtqueue *queue, uint64_t siz
 {
 	struct window *window = &pair->window;
 	struct vmm_virtqueue_chain *head = &window->chains[window->first_chain];
-	struct vmm_le16 num_buffers;
 	uint64_t left = size_bytes;
 	uint16_t n_chains = 0;
 
 	for (uint64_t sum = 0; sum < size_bytes; n_chains++)
 		sum += head[n_chains].writable_bytes;
-	num_buffers = vmm_le16_make(n_chains);
-	vmm_virtqueue_chain_write(
-		head, offsetof(struct net_header, num_buffers), &num_buffers, sizeof(num_buffers));
+	pair->held_header.num_buffers = vmm_le16_make(n_chains);
+	vmm_virtqueue_chain_write(head, 0, &pair->held_header, sizeof(pair->held_header));
 	for (uint16_t i = 0; i < n_chains; i++) {
 		uint64_t part = MIN(left, head[i].writable_bytes);
 
@@ -139,49 +142,122 @@ static bool admit(struct pair *pair, uint64_t size_bytes)
 static uint64_t capacity_bytes(const struct pair *pair, size_t *ret_n_iov)
 {
 	const struct window *window = &pair->window;
-	uint64_t features = vmm_virtio_features(pair->net->device);
+	size_t n_iov = window->end_iov - window->first_iov;
+	uint64_t sum = window->size_bytes;
 
-	if (features & F_MRG_RXBUF) {
-		size_t n_iov = MIN(window->end_iov - window->first_iov, (size_t)MAX_IOV - 1);
-		uint64_t sum = 0;
-
-		*ret_n_iov = n_iov;
-		if (n_iov == window->end_iov - window->first_iov)
-			return window->size_bytes;
+	if (!(vmm_virtio_features(pair->net->device) & F_MRG_RXBUF)) {
+		n_iov = window->chains[window->first_chain].n_writable;
+		sum = window->chains[window->first_chain].writable_bytes;
+	}
+	if (n_iov > MAX_IOV - 2) {
+		n_iov = MAX_IOV - 2;
+		sum = 0;
 		for (size_t i = 0; i < n_iov; i++)
 			sum += window->iov[window->first_iov + i].iov_len;
-		return sum;
 	}
-	*ret_n_iov = window->chains[window->first_chain].n_writable;
-	return window->chains[window->first_chain].writable_bytes;
+	*ret_n_iov = n_iov;
+	return sum;
+}
+
+/*
+ * 5.1.4.1, 5.1.6.4.1: what the driver did not negotiate, it does not get, whatever the back end
+ * gives. True where the frame can be delivered.
+ */
+static bool frame_is_good(
+	const struct vmm_virtio_net *net, struct net_header *header, uint64_t frame_bytes)
+{
+	uint64_t offloads = __atomic_load_n(&net->guest_offloads, __ATOMIC_RELAXED);
+	uint8_t gso_type = header->gso_type & (uint8_t)~GSO_ECN;
+
+	if (!(offloads & F_GUEST_CSUM)) {
+		if (header->flags & HEADER_NEEDS_CSUM)
+			return false;
+		header->flags = 0;
+	}
+	if (header->gso_type & GSO_ECN && !(offloads & F_GUEST_ECN))
+		return false;
+	switch (gso_type) {
+	case GSO_NONE:
+		return !(vmm_virtio_features(net->device) & F_MTU) ||
+		       frame_bytes <= (uint64_t)net->mtu + LINK_HEADER_BYTES;
+	case GSO_TCPV4:
+		return offloads & F_GUEST_TSO4;
+	case GSO_TCPV6:
+		return offloads & F_GUEST_TSO6;
+	default:
+		return false;
+	}
+}
+
+/* The entries of the window that hold its first bytes, while something else stands for those. */
+struct hidden {
+	struct iovec saved[VMM_NET_HEADER_BYTES];
+	size_t indices[VMM_NET_HEADER_BYTES];
+	size_t n;
+};
+
+static void hide_header(struct iovec *iov, size_t n_iov, struct hidden *hidden)
+{
+	size_t left = VMM_NET_HEADER_BYTES;
+
+	hidden->n = 0;
+	for (size_t i = 0; i < n_iov && left > 0; i++) {
+		size_t n = MIN(left, iov[i].iov_len);
+
+		if (n == 0)
+			continue;
+		hidden->saved[hidden->n] = iov[i];
+		hidden->indices[hidden->n++] = i;
+		iov[i].iov_base = (char *)iov[i].iov_base + n;
+		iov[i].iov_len -= n;
+		left -= n;
+	}
+}
+
+static void show_header(struct iovec *iov, const struct hidden *hidden)
+{
+	for (size_t i = 0; i < hidden->n; i++)
+		iov[hidden->indices[i]] = hidden->saved[i];
+}
+
+/* Has the back end fill the window's first n_iov entries, with the header apart. */
+static ssize_t ask_backend(struct pair *pair, size_t n_iov)
+{
+	const struct vmm_net_backend *backend = &pair->net->backend;
+	struct iovec *iov = &pair->window.iov[pair->window.first_iov];
+	/* The entries before and behind those of this frame may belong to others. */
+	struct iovec before = iov[-1], behind = iov[n_iov];
+	struct hidden hidden;
+	ssize_t n;
+
+	hide_header(iov, n_iov, &hidden);
+	iov[-1] = (struct iovec){ &pair->held_header, VMM_NET_HEADER_BYTES };
+	iov[n_iov] = (struct iovec){ pair->overflow, VMM_NET_MAX_BYTES };
+	n = backend->ops->receive(backend->userdata, pair->index, iov - 1, n_iov + 2);
+	iov[-1] = before;
+	iov[n_iov] = behind;
+	show_header(iov, &hidden);
+	return n;
 }
 
 /* 1: a frame came, and is held unless it was dropped. 0: none. Else a negative errno. */
 static int read_frame(struct pair *pair)
 {
-	const struct vmm_net_backend *backend = &pair->net->backend;
 	bool mergeable = vmm_virtio_features(pair->net->device) & F_MRG_RXBUF;
-	struct window *window = &pair->window;
-	struct iovec *overflow, saved;
 	uint64_t capacity, bytes;
 	size_t n_iov;
 	ssize_t n;
 
 	capacity = capacity_bytes(pair, &n_iov);
-	/* The entry behind those of this frame may belong to the next buffer. */
-	overflow = &window->iov[window->first_iov + n_iov];
-	saved = *overflow;
-	*overflow = (struct iovec){ pair->overflow, VMM_NET_MAX_BYTES };
-	n = backend->ops->receive(
-		backend->userdata, pair->index, &window->iov[window->first_iov], n_iov + 1);
-	*overflow = saved;
+	n = ask_backend(pair, n_iov);
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
 		return (int)n;
 	bytes = (uint64_t)n;
 	if (bytes < VMM_NET_HEADER_BYTES + ETHERNET_BYTES || bytes > VMM_NET_MAX_BYTES ||
-		(bytes > capacity && !mergeable)) {
+		(bytes > capacity && !mergeable) ||
+		!frame_is_good(pair->net, &pair->held_header, bytes - VMM_NET_HEADER_BYTES)) {
 		count(&pair->n_receive_dropped, 1);
 		return 1;
 	}
@@ -318,8 +394,10 @@ void vmm_net_receive_reset(struct pair *pair)
 /* How large frames can become with these features. Under all data locks, or in the one pair's. */
 void vmm_net_receive_set_offloads(struct vmm_virtio_net *net, uint64_t features)
 {
-	uint64_t bytes = VMM_NET_HEADER_BYTES + MAX((uint64_t)net->mtu, UINT64_C(1500)) + 18;
+	uint64_t bytes =
+		VMM_NET_HEADER_BYTES + MAX((uint64_t)net->mtu, UINT64_C(1500)) + LINK_HEADER_BYTES;
 
+	__atomic_store_n(&net->guest_offloads, features & GUEST_OFFLOADS, __ATOMIC_RELAXED);
 	if (features & (F_GUEST_TSO4 | F_GUEST_TSO6))
 		bytes = VMM_NET_MAX_BYTES;
 	for (unsigned int i = 0; i < net->n_pairs; i++)

@@ -12,8 +12,6 @@ static bool header_is_good(const struct net_header *header, uint64_t frame_bytes
 	uint64_t csum_start = vmm_le16_get(header->csum_start);
 	uint64_t csum_offset = vmm_le16_get(header->csum_offset);
 
-	if (header->flags & ~(HEADER_NEEDS_CSUM | HEADER_DATA_VALID))
-		return false;
 	if (header->flags & HEADER_NEEDS_CSUM) {
 		if (!(features & F_CSUM) || csum_start + csum_offset + 2 > frame_bytes)
 			return false;
@@ -35,8 +33,19 @@ static bool header_is_good(const struct net_header *header, uint64_t frame_bytes
 		return false;
 	}
 	/* 5.1.6.2: segmentation comes with a checksum to fill in and a size of the segments. */
-	return header->flags & HEADER_NEEDS_CSUM && vmm_le16_get(header->gso_size) > 0 &&
-	       vmm_le16_get(header->hdr_len) <= frame_bytes;
+	return header->flags & HEADER_NEEDS_CSUM && vmm_le16_get(header->gso_size) > 0;
+}
+
+/*
+ * What the back end gets of the header. 5.1.6.2.2: flags that are not known are ignored, and
+ * hdr_len is a hint, which drivers get wrong: back ends need not find that out.
+ */
+static void clean_header(struct net_header *header, uint64_t frame_bytes)
+{
+	header->flags &= HEADER_NEEDS_CSUM;
+	header->num_buffers = vmm_le16_make(0);
+	if (vmm_le16_get(header->hdr_len) > frame_bytes)
+		header->hdr_len = vmm_le16_make((uint16_t)frame_bytes);
 }
 
 /* 0: done with it; -EAGAIN: the back end cannot take it now. */
@@ -49,7 +58,7 @@ static int send_frame(struct pair *pair, const struct vmm_virtqueue_chain *chain
 	int n, r;
 
 	vmm_virtqueue_chain_read(chain, 0, &header, sizeof(header));
-	header.num_buffers = vmm_le16_make(0);
+	clean_header(&header, frame_bytes);
 	if (!vmm_net_link_is_up(net) ||
 		!header_is_good(&header, frame_bytes, vmm_virtio_features(net->device))) {
 		count(&pair->n_transmit_dropped, 1);

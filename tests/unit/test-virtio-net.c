@@ -243,7 +243,6 @@ static const struct {
 	{ { 0 }, HEADER },
 	{ { 0 }, HEADER + 13 },
 	{ { [0] = 1 }, HEADER + 60 },            /* a checksum that was not negotiated */
-	{ { [0] = 0x80 }, HEADER + 60 },         /* an unknown flag */
 	{ { [1] = 1, [4] = 100 }, HEADER + 60 }, /* segmentation that was not negotiated */
 	{ { [1] = 3 }, HEADER + 60 },            /* UFO */
 	{ { [1] = 0x80 }, HEADER + 60 },         /* ECN without segmentation */

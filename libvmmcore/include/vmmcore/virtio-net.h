@@ -27,7 +27,9 @@
  *   | control: unknown or malformed command            | its acknowledgement says so          |
  *   | control: no room for the acknowledgement         | the queue breaks, NEEDS_RESET        |
  *   | control: 0 or too many pairs, multicast address  | refused in the acknowledgement       |
- *   | back end: frame shorter or longer than possible  | dropped, counted                     |
+ *   | back end: frame shorter or longer than possible, | dropped, counted                     |
+ *   |   or than the MTU, or with an offload that the   |                                      |
+ *   |   driver does not take                           |                                      |
  *   | back end: fails                                  | the link goes down, until the driver |
  *   |                                                  | or set_link() brings it up again     |
  *
