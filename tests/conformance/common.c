@@ -135,10 +135,14 @@ void recovers(struct conf *c)
 	works(c);
 }
 
+void expect_needs_reset(struct conf *c)
+{
+	CHECK(vdriver_wait_status(&c->d, NEEDS_RESET));
+}
+
 void expect_broken_and_recovers(struct conf *c)
 {
-	settle(c);
-	CHECK(vdriver_status(&c->d) & NEEDS_RESET);
+	expect_needs_reset(c);
 	CHECK(vdriver_config_interrupts(&c->d) > 0);
 	expect_nothing(c);
 	recovers(c);

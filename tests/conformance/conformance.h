@@ -89,7 +89,7 @@ struct conf_group {
 
 extern const struct conf_group mmio_group, pci_group, pci_common_group, device_group, queue_group,
 	split_group, packed_group, notify_group, blk_group, rng_group, console_group, net_group,
-	vsock_group;
+	vsock_group, balloon_group, mem_group, pmem_group, net_frames_group, vsock_data_group;
 
 _Noreturn void conf_fail(struct conf *c, const char *file, int line, const char *what);
 _Noreturn void conf_not_applicable(struct conf *c, const char *reason);
@@ -126,7 +126,8 @@ void expect_done(struct conf *c);
 void settle(struct conf *c);
 void expect_nothing(struct conf *c);
 
-/* The device said NEEDS_RESET, is reset, and works again. */
+/* The device says NEEDS_RESET; and is reset, and works again. */
+void expect_needs_reset(struct conf *c);
 void expect_broken_and_recovers(struct conf *c);
 /* It works after a reset, whatever it thought of what was before. */
 void recovers(struct conf *c);

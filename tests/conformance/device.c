@@ -62,6 +62,7 @@ static void break_ring(struct conf *c)
 
 	vring_add(work_ring(c), &outside, 1);
 	vdriver_kick(&c->d, c->target->work_queue);
+	vdriver_wait_status(&c->d, NEEDS_RESET);
 	settle(c);
 }
 

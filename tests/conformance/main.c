@@ -33,6 +33,14 @@ static const struct conf_group *const groups[] = {
 	&pci_common_group,
 	&blk_group,
 	&rng_group,
+	&net_group,
+	&net_frames_group,
+	&vsock_group,
+	&vsock_data_group,
+	&console_group,
+	&balloon_group,
+	&mem_group,
+	&pmem_group,
 };
 
 static bool only_failed;

@@ -241,6 +241,8 @@ static void bad_indirect(
 	needs(c, F_INDIRECT, "indirect descriptors");
 	start_size(c, F_INDIRECT, 8);
 	n = prepare(c, buffers, pieces);
+	if (pieces > 0 && n <= work_ring(c)->size)
+		conf_not_applicable(c, "requests of too few bytes");
 	desc.len = more == INT32_MIN ? 0 : (uint32_t)((int)n * 16 + more);
 	if (!gpa) {
 		struct vring_packed_desc *table;

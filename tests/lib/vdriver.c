@@ -179,6 +179,18 @@ uint8_t vdriver_status(struct vdriver *driver)
 	return (uint8_t)read32(driver, MMIO_STATUS);
 }
 
+bool vdriver_wait_status(struct vdriver *driver, uint8_t bits)
+{
+	uint64_t end = now_nsec() + vdriver_wait_nsec;
+
+	while ((vdriver_status(driver) & bits) != bits) {
+		if (now_nsec() > end)
+			return false;
+		driver->machine->ops->run(driver->machine);
+	}
+	return true;
+}
+
 void vdriver_set_status(struct vdriver *driver, uint8_t status)
 {
 	if (driver->pci)

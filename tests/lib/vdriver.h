@@ -58,6 +58,8 @@ bool vdriver_probe_pci(struct vdriver *driver, struct machine *machine, unsigned
 void vdriver_finish(struct vdriver *driver);
 
 uint8_t vdriver_status(struct vdriver *driver);
+/* Waits for bits of the status. False where that takes longer than vdriver_wait_nsec. */
+bool vdriver_wait_status(struct vdriver *driver, uint8_t bits);
 void vdriver_set_status(struct vdriver *driver, uint8_t status);
 /* Writes 0 and waits until the status reads so. False where that takes longer than seconds. */
 bool vdriver_reset(struct vdriver *driver);
