@@ -4,21 +4,26 @@
 # Debian's two kernels, as bzImage and as the ELF inside it, on both transports, with one and with
 # four vCPUs.
 
-questions='uname -r; nproc; findmnt -no SOURCE,FSTYPE /; ls /sys/bus/pci/devices | wc -l'
+# Each answer carries its name: a getty of the guest may write between them.
+questions='echo kernel=$(uname -r); echo cpus=$(nproc); echo root=$(findmnt -no SOURCE,FSTYPE /); '\
+'echo pci=$(ls /sys/bus/pci/devices | wc -l)'
+
+# answer NAME KEY: what the guest NAME said of KEY.
+answer() {
+	run_output "$1" | sed -n "s/.*$2=//p" | head -n 1
+}
 
 # answers NAME FLAVOUR TRANSPORT CPUS: what the guest NAME said to that.
 answers() {
-	local output
-	output=$(run_output "$1")
 	case $2 in
-	cloud) matches "kernel of $1" "$output" '6\.[0-9.-]+-cloud-amd64' ;;
-	amd64) matches "kernel of $1" "$output" '6\.[0-9.]+-[0-9]+-amd64' ;;
+	cloud) matches "kernel of $1" "$(answer "$1" kernel)" '^6\.[0-9.-]+-cloud-amd64$' ;;
+	amd64) matches "kernel of $1" "$(answer "$1" kernel)" '^6\.[0-9.]+-[0-9]+-amd64$' ;;
 	esac
-	equals "vCPUs of $1" "$(sed -n 2p <<<"$output")" "$4"
-	matches "root file system of $1" "$(sed -n 3p <<<"$output")" '^/dev/vda +ext4'
+	equals "vCPUs of $1" "$(answer "$1" cpus)" "$4"
+	matches "root file system of $1" "$(answer "$1" root)" '^/dev/vda ext4$'
 	case $3 in
-	pci) (($(sed -n 4p <<<"$output") > 1)) ;;
-	mmio) (($(sed -n 4p <<<"$output") <= 1)) ;;
+	pci) (($(answer "$1" pci) > 1)) ;;
+	mmio) (($(answer "$1" pci) <= 1)) ;;
 	esac
 }
 
@@ -42,12 +47,13 @@ boots_debian() {
 	local flavour=$1 transport=$2 name=debian-$1-$2
 	guest_machine "$name" "Machine.CPUs=2" "Machine.Transport=$transport" \
 		"Boot.Kernel=$images/vmlinuz-$flavour" "Boot.Initrd=$images/initrd-$flavour" \
-		"$(with_run "$questions; systemctl list-units --failed --no-legend --plain")"
+		"$(with_run "$questions; echo failed=\$(systemctl list-units --failed --no-legend --plain)")"
 	systemctl start "vmm@$name"
 	wait_console "$name" 150 'vmm-run: exit 0'
 	wait_end "$name" 60 0
 	answers "$name" "$flavour" "$transport" 2
-	equals "failed units of $name" "$(run_output "$name" | sed 1,4d)" ""
+	matches "failed units of $name" "$(run_output "$name")" 'failed='
+	equals "failed units of $name" "$(answer "$name" failed)" ""
 	journalctl --sync
 	matches "console" "$(console "$name")" 'reboot: Power down'
 }
