@@ -10,7 +10,7 @@ login='vmm-guest login: root|root@vmm-guest'
 without_restart() {
 	local dir=/run/systemd/system/vmm@$1.service.d
 	mkdir -p "$dir"
-	printf '[Service]\nRestart=no\n' >"$dir/test.conf"
+	printf '[Service]\nRestart=no\nRestartForceExitStatus=\n' >"$dir/test.conf"
 	systemctl daemon-reload
 }
 
