@@ -19,6 +19,8 @@ def kind(verb):
     arguments = verb["arguments"]
     if verb["name"] in ("top", "monitor"):
         return "running"
+    if verb["name"] in ("ssh", "exec", "proxy", "forward"):
+        return "machine"
     if verb["name"] == "help":
         return "help"
     if "NAME|FILE" in arguments:

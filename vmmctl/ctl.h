@@ -61,6 +61,10 @@ struct ctl {
 	/* top, metrics */
 	uint64_t interval_usec, count;
 	bool http;
+	/* proxy, forward */
+	bool fdpass;
+	uint64_t idle_usec;
+	const char *on_idle;
 };
 
 /* ---- verbs.c: the tables ---- */
@@ -312,6 +316,11 @@ int verb_remove_image(struct ctl *ctl, char **arguments);
 int verb_top(struct ctl *ctl, char **arguments);
 int verb_monitor(struct ctl *ctl, char **arguments);
 int verb_metrics(struct ctl *ctl, char **arguments);
+int verb_ssh(struct ctl *ctl, char **arguments);
+int verb_exec(struct ctl *ctl, char **arguments);
+int verb_cp(struct ctl *ctl, char **arguments);
+int verb_proxy(struct ctl *ctl, char **arguments);
+int verb_forward(struct ctl *ctl, char **arguments);
 int verb_help(struct ctl *ctl, char **arguments);
 
 #endif

@@ -140,6 +140,7 @@ static bool set_simple(struct ctl *ctl, const char *name, const char *value)
 		{ "detach", &ctl->detach, true },
 		{ "dry-run", &ctl->dry_run, true },
 		{ "http", &ctl->http, true },
+		{ "fdpass", &ctl->fdpass, true },
 	};
 	const struct {
 		const char *name;
@@ -158,6 +159,7 @@ static bool set_simple(struct ctl *ctl, const char *name, const char *value)
 		{ "cpus", &ctl->cpus },
 		{ "memory", &ctl->memory },
 		{ "format", &ctl->format },
+		{ "on-idle", &ctl->on_idle },
 		{ "size", &ctl->size },
 	};
 
@@ -210,6 +212,11 @@ static int set_option(struct ctl *ctl, const char *name, const char *value)
 		if (r < 0)
 			return r;
 		ctl->count = (uint64_t)number;
+	} else if (strcmp(name, "idle") == 0) {
+		r = set_number(name, value, 1000000, &number);
+		if (r < 0)
+			return r;
+		ctl->idle_usec = (uint64_t)(number * 1e6);
 	} else if (strcmp(name, "interval") == 0) {
 		r = set_number(name, value, 86400, &number);
 		if (r < 0)
@@ -352,6 +359,8 @@ int main(int argc, char **argv)
 		.pager = true,
 		.n_lines = 10,
 		.interval_usec = 2000000,
+		.idle_usec = 300000000,
+		.on_idle = "pause",
 		.root = "",
 		.signal = "TERM",
 	};

@@ -29,7 +29,7 @@ const struct option_info ctl_options[] = {
 	{ "no-block", 0, NULL, "Do not wait until it is done" },
 	{ "job-mode", 0, "MODE", "replace or fail: what happens to a job under way" },
 	{ "force", 0, NULL, "At once, without asking" },
-	{ "timeout", 0, "SECONDS", "Force it when the guest has not ended by then" },
+	{ "timeout", 0, "SECONDS", "How long the guest may take; stop forces it then" },
 	{ "signal", 's', "SIGNAL", "The signal to send, SIGTERM if not given" },
 	{ "kill-whom", 0, "WHOM", "leader or all: which processes get it" },
 	{ "now", 0, NULL, "Start or stop the machine too" },
@@ -54,6 +54,9 @@ const struct option_info ctl_options[] = {
 	{ "dry-run", 0, NULL, "Print the configuration, start nothing" },
 	{ "interval", 0, "SECONDS", "Time between two readings, 2 if not given" },
 	{ "count", 0, "N", "End after so many readings" },
+	{ "fdpass", 0, NULL, "Pass the connection to the reader of stdout, as ssh wants it" },
+	{ "idle", 0, "SECONDS", "After how long without a connection it rests, 0 is never" },
+	{ "on-idle", 0, "WHAT", "pause, stop or nothing" },
 	{ "http", 0, NULL, "Answer one HTTP request on stdin" },
 	{ "format", 0, "FORMAT", "raw or qcow2, and .xz, .gz, .zst or .bz2 behind it" },
 	{ "size", 0, "SIZE", "Make the image as large as this, such as 10G" },
@@ -178,6 +181,24 @@ const struct verb ctl_verbs[] = {
 		"Refused while a machine runs with it, and without --force while one has it as a\n"
 		"drive.",
 		verb_remove_image },
+	{ "ssh", NULL, "[USER@]NAME [ARGUMENT...]", 1, -1, GROUP_REACH,
+		"Log in to the guest by ssh, without a network", "timeout",
+		"As root if there is no user. Arguments are those of ssh, behind --. --timeout= says\n"
+		"for how long it is tried while the guest boots. Exit status: that of ssh. See INTO\n"
+		"THE GUEST in vmmctl(1) for what the guest needs.",
+		verb_ssh },
+	{ "exec", NULL, "[USER@]NAME -- COMMAND...", 2, -1, GROUP_REACH,
+		"Run a command in the guest", "timeout",
+		"Exit status: that of the command, or 255 where it could not be run.", verb_exec },
+	{ "cp", "copy", "[NAME:]FILE... [NAME:]FILE", 2, -1, GROUP_REACH,
+		"Copy files into the guest and out of it", "timeout",
+		"Example: vmmctl cp notes.txt web:/root/", verb_cp },
+	{ "proxy", NULL, "NAME PORT", 2, 2, GROUP_REACH,
+		"Connect stdin and stdout to a vsock port of the guest", "fdpass timeout",
+		"Example: ssh -o ProxyCommand='vmmctl proxy web 22' root@web", verb_proxy },
+	{ "forward", NULL, "NAME PORT", 2, 2, GROUP_REACH,
+		"Forward sockets that systemd passes, starting the machine when it is needed",
+		"idle on-idle", "This is what vmm-proxy@.service(8) runs.", verb_forward },
 	{ "help", NULL, "[VERB]", 0, 1, GROUP_REACH, "Show help", NULL, NULL, verb_help },
 };
 const size_t ctl_n_verbs = ARRAY_SIZE(ctl_verbs);

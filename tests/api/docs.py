@@ -20,7 +20,7 @@ from private_bus import MockDaemon, PrivateBus
 VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS, VMMD = (
     Path(p).resolve() for p in sys.argv[1:9]
 )
-PAGES = ["vmmctl.1", "vmmd.8", "vmm@.service.8", "vmm.vm.5", "org.vmmd1.5", "vmm-metrics.7"]
+PAGES = ["vmmctl.1", "vmmd.8", "vmm@.service.8", "vmm.vm.5", "org.vmmd1.5", "vmm-metrics.7", "vmm-proxy@.service.8"]
 passed = failed = 0
 
 
@@ -74,7 +74,7 @@ def manual():
                 form = rf" {element.tag} {element.get('name')}\b"
                 check(f"org.vmmd1.5:{form}", re.search(form, texts["org.vmmd1.5"]))
     for unit in ("vmm@.service", "vmmd.service", "vmmd.socket", "vmm-metrics.socket",
-                 "vmm-metrics@.service"):
+                 "vmm-metrics@.service", "vmm-proxy@.service", "vmm-proxy@.socket"):
         for page, section in re.findall(r"man:([\w@.-]+)\((\d)\)", (UNITS / unit).read_text()):
             check(f"{unit}: {page}({section}) exists", f"{page}.{section}" in PAGES)
 

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -502,6 +503,52 @@ static int on_devices(sd_bus_message *message, void *userdata, sd_bus_error *err
 		n * 1024);
 }
 
+/* Port 7 gives back what it gets, and ends when its peer does. */
+static int on_echo(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	char text[4096];
+	ssize_t n = read(fd, text, sizeof(text));
+
+	if (n > 0 && vmm_base_write_full(fd, text, (size_t)n) == 0)
+		return 0;
+	close(fd);
+	sd_event_source_disable_unref(source);
+	return 0;
+}
+
+/* Port 7 accepts, 9 the third time only, 5 never says anything, 3 says nonsense, others refuse. */
+static int on_connect(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	static unsigned n_tries;
+	struct machine *machine;
+	sd_event_source *source;
+	uint64_t flags;
+	uint32_t port;
+	int fds[2], r = get_touchable(message, &machine, error);
+
+	if (r >= 0)
+		r = sd_bus_message_read(message, "ut", &port, &flags);
+	if (r < 0)
+		return r;
+	if (strcmp(machine->state, "running") != 0)
+		return sd_bus_error_setf(
+			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
+	r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+	assert(r == 0);
+	if (port == 7 || (port == 9 && ++n_tries % 3 == 0)) {
+		dprintf(fds[1], "OK 1024\n");
+		sd_event_add_io(event, &source, fds[1], EPOLLIN, on_echo, NULL);
+	} else if (port == 3) {
+		dprintf(fds[1], "NONSENSE\n");
+		close(fds[1]);
+	} else if (port != 5) {
+		close(fds[1]);
+	}
+	r = sd_bus_reply_method_return(message, "h", fds[0]);
+	close(fds[0]);
+	return r;
+}
+
 static int on_reload(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	printf("reload\n");
@@ -585,6 +632,7 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD("GetMachineStats", "s", "a{st}", on_stats, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD(
 		"ListMachineDevices", "s", "a(ssa{sv})", on_devices, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("ConnectMachineVsock", "sut", "h", on_connect, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("Reload", "", "", on_reload, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL("JobRemoved", "uoss", 0),
 	SD_BUS_SIGNAL("MachineRemoved", "so", 0),

@@ -31,12 +31,15 @@ for name in vmmd vmmd-worker vmmctl; do
 	printf '#!/bin/sh\n' >"$tmp/bin/$name"
 	chmod +x "$tmp/bin/$name"
 done
-for unit in vmm@.service vmmd.service vmmd.socket vmm-metrics.socket vmm-metrics@.service; do
+for unit in vmm@.service vmmd.service vmmd.socket vmm-metrics.socket vmm-metrics@.service \
+	vmm-proxy@.socket vmm-proxy@.service; do
 	sed "s|^ExecStart=\(-\?\)/[^ ]*/\(vmm[a-z-]*\)|ExecStart=\1$tmp/bin/\2|" "$units/$unit" >"$tmp/units/$unit"
 done
 cp "$tmp/units/vmm@.service" "$tmp/units/vmm@web.service"
+cp "$tmp/units/vmm-proxy@.socket" "$tmp/units/vmm-proxy@web.socket"
+cp "$tmp/units/vmm-proxy@.service" "$tmp/units/vmm-proxy@web.service"
 cp "$tmp/units/vmm-metrics@.service" "$tmp/units/vmm-metrics@1.service"
-for unit in vmm@web.service vmm-metrics.socket vmm-metrics@1.service vmmd.service vmmd.socket; do
+for unit in vmm@web.service vmm-proxy@web.socket vmm-proxy@web.service vmm-metrics.socket vmm-metrics@1.service vmmd.service vmmd.socket; do
 	check "verify $unit" systemd-analyze verify --man=no "$tmp/units/$unit"
 done
 
@@ -47,6 +50,7 @@ exposure() {
 		{ tail -1 "$tmp/table"; return 1; }
 }
 check "exposure of vmm@.service at most 0.2" exposure "$tmp/units/vmm@web.service" 2
+check "exposure of vmm-proxy@.service at most 1.2" exposure "$tmp/units/vmm-proxy@web.service" 12
 check "exposure of vmm-metrics@.service at most 0.4" exposure "$tmp/units/vmm-metrics@1.service" 4
 check "exposure of vmmd.service at most 2.3" exposure "$tmp/units/vmmd.service" 23
 

@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""guest: vmmctl's way into guests: proxy, forward, and what ssh and scp are called with; against
+mock-vmmd, whose guests give back what they get.
+
+    guest.py VMMCTL MOCK-VMMD POLICY
+"""
+
+import array
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from private_bus import MockDaemon, PrivateBus
+
+VMMCTL, MOCK, POLICY = (Path(p).resolve() for p in sys.argv[1:4])
+passed = failed = 0
+
+
+def check(what, good, detail=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED: {what} {detail}")
+
+
+def run(bus, *words, **more):
+    return subprocess.run([VMMCTL, *words], capture_output=True, env=bus.environment, timeout=60, **more)
+
+
+def proxies(bus):
+    data = os.urandom(1 << 20)
+    result = run(bus, "proxy", "web", "7", input=data)
+    check("all comes back", result.returncode == 0 and result.stdout == data, result.stderr)
+    result = run(bus, "proxy", "vmm/web", "9", "--timeout=10", input=b"late")
+    check("it tries again", result.returncode == 0 and result.stdout == b"late", result.stderr)
+    for name, port, text in (("web", "22", b"no sshd in the guest"), ("web", "8", b"nothing in the guest"),
+                             ("web", "3", b"nothing in the guest"), ("db", "7", b"is not running"),
+                             ("wbe", "7", b"Did you mean web?"), ("web", "x", b"a port is"),
+                             ("web", "4294967296", b"a port is"), ("locked", "7", b"needs authentication")):
+        result = run(bus, "proxy", name, port, input=b"")
+        check(f"{name} {port}: {text}", result.returncode == 1 and text in result.stderr, result.stderr)
+    ours, theirs = socket.socketpair()
+    process = subprocess.run([VMMCTL, "proxy", "web", "7", "--fdpass"], env=bus.environment, stdout=theirs)
+    _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4))
+    fds = array.array("i", ancillary[0][2][:4])
+    with socket.socket(fileno=fds[0]) as guest:
+        guest.sendall(b"hello")
+        check("the connection itself is passed", process.returncode == 0 and guest.recv(10) == b"hello")
+    result = run(bus, "proxy", "web", "7", "--fdpass")
+    check("but to a socket only", result.returncode == 1 and b"takes a descriptor" in result.stderr)
+
+
+def programs(bus):
+    """What ssh and scp get: programs of these names that print it."""
+    tools = bus.directory / "tools"
+    tools.mkdir()
+    for name in ("ssh", "scp"):
+        (tools / name).write_text('#!/bin/sh\nfor w; do echo "<$w>"; done\nexit 42\n')
+        (tools / name).chmod(0o755)
+    environment = {**bus.environment, "PATH": f"{tools}:/usr/bin:/bin"}
+    for words, expected in (
+        (["ssh", "web"], ["<root@web>"]),
+        (["ssh", "me@web", "--", "-v"], ["<me@web>", "<-v>"]),
+        (["ssh", "vmm@web.service"], ["<root@web>"]),
+        (["exec", "web", "--", "echo", "a b", "it's", "$HOME"],
+         ["<-T>", "<root@web>", "<-->", "<'echo' 'a b' 'it'\\''s' '$HOME'>"]),
+        (["cp", "-q", "x:y/z", "./a:b", "web:/etc/hosts", "me@db:", "-r", "--", "-x"], None),
+        (["cp", "x", "web:/etc/hosts"], ["<-->", "<x>", "<root@web:/etc/hosts>"]),
+        (["cp", "me@web:", "./a:b", "."], ["<me@web:>", "<./a:b>", "<.>"]),
+    ):
+        result = subprocess.run([VMMCTL, *words], env=environment, capture_output=True, encoding="utf-8",
+                                stdin=subprocess.DEVNULL)
+        lines = result.stdout.splitlines()
+        if expected is None:
+            check(f"{words}: refused", result.returncode == 1, result)
+            continue
+        check(f"{words}", lines[-len(expected):] == expected, lines)
+        check(f"{words}: its status", result.returncode == 42, result.returncode)
+        check(f"{words}: its proxy", any("fdpass proxy %h 22" in line for line in lines), lines)
+    for words in (["ssh", "-web"], ["ssh", "-oX=y@web"], ["cp", "a", "b"], ["exec", "web"]):
+        result = subprocess.run([VMMCTL, "--", *words] if words[0] == "ssh" else [VMMCTL, *words],
+                                env=environment, capture_output=True)
+        check(f"{words} is refused", result.returncode == 1 and not result.stdout, result)
+
+
+class Forward:
+    """vmmctl forward with a socket as systemd passes it."""
+
+    def __init__(self, bus, name, *words):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        fd = self.listener.fileno()
+        self.process = subprocess.Popen(
+            ["sh", "-c", f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"', VMMCTL, "forward",
+             *words, name, "7"], pass_fds=[fd], env=bus.environment, stderr=subprocess.PIPE)
+
+    def connect(self):
+        return socket.create_connection(self.listener.getsockname(), timeout=20)
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+def talks(client, data):
+    client.sendall(data)
+    got = b""
+    while len(got) < len(data):
+        got += client.recv(65536)
+    return got == data
+
+
+def forwards(bus, mock):
+    forward = Forward(bus, "db", "--idle=0.6", "--on-idle=stop")
+    mock.log()
+    with forward.connect() as one:
+        check("the machine is started and answers", talks(one, b"x" * 50000))
+        check("by the first connection", "start db" in mock.log())
+        with forward.connect() as other:
+            check("two at a time", talks(other, b"other") and talks(one, b"one"))
+        one.shutdown(socket.SHUT_WR)
+        check("an end is passed on", one.recv(10) == b"")
+    check("and ends when it is idle", forward.process.wait(timeout=20) == 0)
+    check("and the machine is stopped", "stop db how=auto" in mock.log())
+    forward = Forward(bus, "odd", "--idle=0")
+    with forward.connect() as client:
+        time.sleep(0.5)
+        check("a paused one is resumed", (log := mock.log()) and "ResumeMachine odd" in log, log)
+        client.close()
+    check("SIGTERM ends it", forward.end() == 0)
+    forward = Forward(bus, "broken", "--idle=0")
+    with forward.connect() as client:
+        check("a failure is the end of the connection", client.recv(10) == b"")
+    check("but not of it", forward.end() == 0)
+    result = run(bus, "forward", "web", "7")
+    check("without sockets it says so", result.returncode == 1 and b"sockets from systemd" in result.stderr)
+    result = run(bus, "forward", "web", "7", "--on-idle=explode")
+    check("--on-idle is checked", result.returncode == 1 and b"pause, stop or nothing" in result.stderr)
+
+
+def main():
+    with PrivateBus(POLICY) as bus, MockDaemon(bus, MOCK) as mock:
+        proxies(bus)
+        programs(bus)
+        forwards(bus, mock)
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed or passed == 0 else 0
+
+
+sys.exit(main())
