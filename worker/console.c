@@ -97,16 +97,24 @@ static void pump(struct console *console)
 	}
 }
 
+static void pump_and_wait(struct console *console)
+{
+	pump(console);
+	vmm_loop_timer_set(console->batch, vmm_base_now_nsec() + console->batch_nsec);
+	console->batch_nsec = MIN(console->batch_nsec * 2, CONSOLE_BATCH_NSEC);
+}
+
 /*
- * The first byte wakes the loop at once. What follows is looked at once each CONSOLE_BATCH_NSEC,
- * until nothing came for that long; so a byte costs the vCPU no system call.
+ * The first byte wakes the loop at once. What follows is looked at after intervals that double up
+ * to CONSOLE_BATCH_NSEC, until nothing came for one; so a byte costs the vCPU no system call, and
+ * yet the rest of a short line is not late.
  */
 static int on_output(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
 	struct console *console = userdata;
 
-	pump(console);
-	vmm_loop_timer_set(console->batch, vmm_base_now_nsec() + CONSOLE_BATCH_NSEC);
+	console->batch_nsec = CONSOLE_FIRST_BATCH_NSEC;
+	pump_and_wait(console);
 	return 0;
 }
 
@@ -136,7 +144,8 @@ static int on_batch(struct vmm_loop_source *source, uint32_t events, void *userd
 			return 0;
 		atomic_store(&console->output_signalled, true);
 	}
-	return on_output(source, events, userdata);
+	pump_and_wait(console);
+	return 0;
 }
 
 void console_output(struct console *console, const uint8_t *data, size_t n_bytes)

@@ -31,6 +31,7 @@
 #include "worker/ring.h"
 
 #define CONSOLE_MAX_CLIENTS 16
+#define CONSOLE_FIRST_BATCH_NSEC UINT64_C(100000)
 #define CONSOLE_BATCH_NSEC UINT64_C(5000000)
 #define CONSOLE_RING_BYTES (64 << 10)
 #define CONSOLE_LINES_PER_SECOND 200
@@ -72,6 +73,7 @@ struct console {
 	void *userdata;
 
 	struct vmm_loop_source *output;      /* event: the guest wrote */
+	uint64_t batch_nsec;                 /* until the next such look */
 	struct vmm_loop_source *batch;       /* timer: see what it wrote since */
 	struct vmm_loop_source *input_ready; /* event: the UART has room again */
 	atomic_bool output_signalled;
