@@ -77,6 +77,11 @@ class Guest:
         self.close()
 
 
+def inside(netns, command):
+    """The command in a network namespace, with its pid unchanged."""
+    return ['ip', 'netns', 'exec', netns, *command] if netns else command
+
+
 class Qemu:
     """QEMU's microvm machine, its fastest; one instance a way to do block I/O."""
 
@@ -85,7 +90,7 @@ class Qemu:
         self.name = f'qemu-{block}'
         self.program = shutil.which('qemu-system-x86_64')
 
-    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1):
+    def command(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None):
         command = [
             self.program, '-M', 'microvm,rtc=off,pic=off,pit=off,isa-serial=on,acpi=off',
             '-global', 'virtio-mmio.force-legacy=false', '-enable-kvm',
@@ -100,26 +105,37 @@ class Qemu:
                 device += ',iothread=i'
             command += ['-drive', f'if=none,id=d,file={drive},format=raw,cache=writeback,aio={aio}',
                         '-device', device]
-        return Guest(command)
+        if tap:
+            command += ['-netdev', f'tap,id=n,ifname={tap},script=no,downscript=no,vhost=off',
+                        '-device', 'virtio-net-device,netdev=n']
+        return command
+
+    def start(self, *args, netns=None, **kwargs):
+        return Guest(inside(netns, self.command(*args, **kwargs)))
 
 
 class Vmmd:
     """The shipped worker, its sandbox closed, its spec from tests/perf/launch."""
 
-    name = 'vmmd'
-
-    def __init__(self, build):
+    def __init__(self, build, name='vmmd'):
+        self.name = name
+        self.build = build
         self.launch = os.path.join(build, 'tests', 'perf', 'launch')
         self.worker = os.path.join(build, 'worker', 'vmmd-worker')
         self.program = self.launch if os.path.exists(self.launch) and os.path.exists(self.worker) else None
 
-    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1):
+    def guest(self, name):
+        return os.path.join(self.build, 'tests', 'perf', name + '.elf')
+
+    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None, netns=None):
         command = [self.launch, f'--worker={self.worker}', f'--kernel={kernel}',
                    f'--cmdline={cmdline}', f'--memory={memory_mib}']
         if drive:
             command += [f'--drive={drive}', f'--queues={queues}']
+        if tap:
+            command += [f'--tap={tap}']
         # launch becomes the worker, so the pid is right; the clock starts when it does.
-        guest = Guest(command)
+        guest = Guest(inside(netns, command))
         guest.started = int(guest.wait_for('EXEC')[1].split()[1]) / 1e9
         return guest
 

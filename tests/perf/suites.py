@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+import inprocess
+import many
 from monitors import activity, own_memory
 from report import Row
 
@@ -70,14 +72,14 @@ def memory(bench):
 
 
 def idle(bench):
-    seconds = 2 if bench.short else 10
-    switches = Row('idle', f'context switches in {seconds} s', 'count', goal=0)
-    cpu = Row('idle', f'CPU in {seconds} s', 'ms', goal=0)
+    seconds = 1 if bench.short else 10
+    switches = Row('idle', 'context switches, halted guest', 'count', goal=0)
+    cpu = Row('idle', 'CPU, halted guest', 'ms', goal=0)
 
     def measure(monitor):
         with monitor.start(bench.guest('bench'), 'bench=idle') as guest:
             guest.wait_for('BEGIN')
-            time.sleep(1)
+            time.sleep(0.5)
             before = activity(guest.pid)
             time.sleep(seconds)
             after = activity(guest.pid)
@@ -90,7 +92,7 @@ def idle(bench):
 
 def block(bench):
     rows = []
-    n = 20000 if bench.short else 200000
+    n = 10000 if bench.short else 200000
     shapes = [
         # name, operation, bytes, depth, queues, sequential, goal
         ('4 KiB read, depth 1', 'read', 4096, 1, 1, 0, 1.5),
@@ -99,6 +101,8 @@ def block(bench):
         ('4 KiB read, depth 32, 4 queues', 'read', 4096, 32, 4, 0, 1.5),
         ('128 KiB sequential read', 'read', 131072, 32, 1, 1, None),
     ]
+    if bench.short:
+        shapes = shapes[:2]
     folder = '/dev/shm' if os.path.isdir('/dev/shm') else None
     drive = os.path.join(folder or bench.build, f'vmmd-bench-{os.getpid()}.raw')
     with open(drive, 'wb') as f:
@@ -126,4 +130,8 @@ def block(bench):
     return rows
 
 
-SUITES = {'start': start, 'memory': memory, 'idle': idle, 'block': block}
+SUITES = {'start': start, 'memory': memory, 'idle': idle, 'block': block,
+          **many.SUITES, **inprocess.SUITES}
+
+# Those that run where systemd is, in the bed.
+IN_BED = ()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The smallest guest: its first instructions write one line to the serial port, then it spins.
+ * The smallest guest: its first instructions write one line to the serial port, then it halts.
  * What the time from a monitor's exec to that line measures is the monitor.
  */
 	.section .note, "a", @note
@@ -18,4 +18,5 @@ start32:
 	outb %al, %dx
 	movb $'\n', %al
 	outb %al, %dx
-1:	jmp 1b
+1:	hlt
+	jmp 1b
