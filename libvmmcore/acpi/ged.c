@@ -3,8 +3,9 @@
  * acpi: the registers behind the tables: sleep, reset, events, PCI hotplug. The layout is in
  * vmmcore/acpi.h, the methods that use it are made in dsdt.c.
  *
- * The interrupt line is high while events are pending. Reading the event register clears it, so
- * an event that comes while the guest handles another raises a new edge.
+ * The interrupt line is high while events are pending, and falls and rises with each further one:
+ * a guest whose interrupt controller was not set up yet has missed the edge of the first, and would
+ * never read what keeps the line high. Reading the event register clears it.
  */
 #include <pthread.h>
 #include <string.h>
@@ -31,8 +32,15 @@ struct vmm_ged {
 
 static int raise_locked(struct vmm_ged *ged, uint32_t events)
 {
+	bool is_high = ged->events != 0;
+	int r = 0;
+
 	ged->events |= events;
-	return vmm_irq_set_level(&ged->config.irq, ged->events != 0);
+	if (ged->events == 0)
+		return 0;
+	if (is_high)
+		r = vmm_irq_set_level(&ged->config.irq, false);
+	return r < 0 ? r : vmm_irq_set_level(&ged->config.irq, true);
 }
 
 static uint32_t take(uint32_t *value)
