@@ -3,6 +3,8 @@
 #include "worker/console.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -70,20 +72,43 @@ static void pump_client(struct console_client *client)
 	}
 }
 
-static void pump_lines(struct console *console)
+/* The log learns of what it has missed before what follows. */
+static bool tell_lost(struct console *console, uint64_t now_nsec)
+{
+	char text[80];
+
+	if (console->n_lines_lost == 0)
+		return true;
+	snprintf(text, sizeof(text), "(%" PRIu64 " bytes of the console were lost)",
+		console->n_lines_lost);
+	if (!lines_note(&console->lines, text, now_nsec))
+		return false;
+	console->n_lines_lost = 0;
+	return true;
+}
+
+/* false: the log takes no more for now. */
+static bool pump_lines(struct console *console)
 {
 	uint64_t now_nsec = vmm_base_now_nsec();
 	uint8_t data[4096];
 	uint64_t lost;
-	size_t n;
+	size_t n, n_taken;
 
 	if (console->no_lines)
-		return;
+		return true;
 	/* Up to what is there now: a guest that never stops does not hold the loop. */
 	for (uint64_t end = ring_newest(&console->ring); console->lines_position < end;) {
 		n = ring_read(&console->ring, &console->lines_position, data, sizeof(data), &lost);
-		lines_feed(&console->lines, data, n, now_nsec);
+		console->n_lines_lost += lost;
+		n_taken = tell_lost(console, now_nsec)
+				  ? lines_feed(&console->lines, data, n, now_nsec)
+				  : 0;
+		console->lines_position -= n - n_taken;
+		if (n_taken < n)
+			return false;
 	}
+	return true;
 }
 
 static void pump(struct console *console)
@@ -306,11 +331,11 @@ unsigned int console_n_clients(const struct console *console)
 	return n;
 }
 
-static void emit_line(void *userdata, const char *line)
+static bool emit_line(void *userdata, const char *line)
 {
 	struct console *console = userdata;
 
-	log_console(console->log, line);
+	return log_console(console->log, line);
 }
 
 int console_init(struct console *console, const struct console_config *config)
@@ -343,7 +368,13 @@ int console_init(struct console *console, const struct console_config *config)
 
 void console_drain(struct console *console)
 {
+	uint64_t deadline_nsec = vmm_base_now_nsec() + CONSOLE_DRAIN_NSEC;
+
+	console->lines.max_per_second = 0;
 	pump(console);
-	if (!console->no_lines)
-		lines_flush(&console->lines);
+	if (console->no_lines)
+		return;
+	while (!pump_lines(console) && vmm_base_now_nsec() < deadline_nsec)
+		log_await_room(50);
+	lines_flush(&console->lines);
 }

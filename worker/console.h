@@ -5,13 +5,18 @@
  *
  * A client is a descriptor that somebody else made: one end of a stream socket, or a pty. One
  * that does not read loses what the ring has no room for any more, and costs nothing else; one
- * that writes faster than the guest reads is not read from for that while.
+ * that writes faster than the guest reads is not read from for that while. The log is a reader
+ * like the others: where it has no room, or the guest has written more lines than its rate allows,
+ * they wait in the ring. So the last lines before a hang or a panic always arrive.
  *
- *   | limit                     |                                   |
- *   |---------------------------|-----------------------------------|
- *   | clients                   | CONSOLE_MAX_CLIENTS               |
- *   | memory                    | the ring, and one buffer of input |
- *   | wake-ups while it writes  | one each CONSOLE_BATCH_NSEC       |
+ *   | limit                     |                                                |
+ *   |---------------------------|------------------------------------------------|
+ *   | clients                   | CONSOLE_MAX_CLIENTS                            |
+ *   | memory                    | the ring, and one buffer of input              |
+ *   | wake-ups                  | one each CONSOLE_BATCH_NSEC, while it writes   |
+ *   |                           | and until the log has what is in the ring      |
+ *   | lines in the log          | CONSOLE_LINES_PER_SECOND, and the ring's at    |
+ *   |                           | the end, for CONSOLE_DRAIN_NSEC at most        |
  *
  * Threads: console_output() and console_input_ready() in vCPU threads, all else in the loop's.
  */
@@ -35,6 +40,7 @@
 #define CONSOLE_BATCH_NSEC UINT64_C(5000000)
 #define CONSOLE_RING_BYTES (64 << 10)
 #define CONSOLE_LINES_PER_SECOND 200
+#define CONSOLE_DRAIN_NSEC UINT64_C(1000000000)
 #define CONSOLE_INPUT_BYTES 1024
 
 struct console;
@@ -69,6 +75,7 @@ struct console {
 	struct lines lines;
 	bool no_lines;
 	uint64_t lines_position;
+	uint64_t n_lines_lost; /* bytes, of which the log is to be told */
 	void (*changed)(void *userdata, unsigned int n_clients);
 	void *userdata;
 
@@ -100,7 +107,10 @@ int console_attach(struct console *console, int fd, uint32_t flags, uint32_t *re
 
 unsigned int console_n_clients(const struct console *console);
 
-/* At the end: everything that is in the ring goes to where there is room for it now. */
+/*
+ * At the end: what is in the ring goes to the clients that have room for it now, and to the log,
+ * which is waited for.
+ */
 void console_drain(struct console *console);
 
 #endif

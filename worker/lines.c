@@ -2,9 +2,6 @@
 /* lines: see lines.h. */
 #include "worker/lines.h"
 
-#include <inttypes.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -72,50 +69,47 @@ static void make_valid(char *line, size_t length)
 	}
 }
 
-static void say_left_out(struct lines *lines)
-{
-	char text[80];
-
-	if (lines->n_left_out == 0)
-		return;
-	snprintf(text, sizeof(text), "(%" PRIu64 " lines of the console left out)",
-		lines->n_left_out);
-	lines->n_left_out = 0;
-	lines->emit(lines->userdata, text);
-}
-
-static void end_line(struct lines *lines, uint64_t now_nsec)
+/* Emits what is within the rate. */
+static bool emit(struct lines *lines, const char *text, uint64_t now_nsec)
 {
 	uint64_t second = now_nsec / 1000000000;
 
-	if (lines->length > 0 && lines->max_per_second > 0 && second != lines->second) {
+	if (second != lines->second) {
 		lines->second = second;
 		lines->n_in_second = 0;
-		say_left_out(lines);
 	}
+	if (lines->max_per_second > 0 && lines->n_in_second >= lines->max_per_second)
+		return false;
+	if (!lines->emit(lines->userdata, text))
+		return false;
+	lines->n_in_second++;
+	return true;
+}
+
+/* false: the line is still there, and nothing has changed. */
+static bool end_line(struct lines *lines, uint64_t now_nsec)
+{
 	if (lines->length > 0) {
-		if (lines->max_per_second > 0 && lines->n_in_second >= lines->max_per_second) {
-			lines->n_left_out++;
-		} else {
-			lines->n_in_second++;
-			lines->line[lines->length] = '\0';
-			make_valid(lines->line, lines->length);
-			lines->emit(lines->userdata, lines->line);
-		}
+		lines->line[lines->length] = '\0';
+		make_valid(lines->line, lines->length);
+		if (!emit(lines, lines->line, now_nsec))
+			return false;
 	}
 	lines->length = 0;
 	lines->column = 0;
+	return true;
 }
 
-static void put(struct lines *lines, uint8_t byte, uint64_t now_nsec)
+static bool put(struct lines *lines, uint8_t byte, uint64_t now_nsec)
 {
-	if (lines->column == LINES_MAX_BYTES)
-		end_line(lines, now_nsec);
+	if (lines->column == LINES_MAX_BYTES && !end_line(lines, now_nsec))
+		return false;
 	lines->line[lines->column++] = (char)byte;
 	lines->length = MAX(lines->length, lines->column);
+	return true;
 }
 
-static void feed_text(struct lines *lines, uint8_t byte, uint64_t now_nsec)
+static bool feed_text(struct lines *lines, uint8_t byte, uint64_t now_nsec)
 {
 	switch (byte) {
 	case ESC:
@@ -124,8 +118,7 @@ static void feed_text(struct lines *lines, uint8_t byte, uint64_t now_nsec)
 	case '\n':
 	case '\v':
 	case '\f':
-		end_line(lines, now_nsec);
-		break;
+		return end_line(lines, now_nsec);
 	case '\r':
 		lines->column = 0;
 		break;
@@ -135,9 +128,10 @@ static void feed_text(struct lines *lines, uint8_t byte, uint64_t now_nsec)
 		break;
 	default:
 		if (byte == '\t' || (byte >= 0x20 && byte != 0x7f))
-			put(lines, byte, now_nsec);
+			return put(lines, byte, now_nsec);
 		break;
 	}
+	return true;
 }
 
 static void feed_escape(struct lines *lines, uint8_t byte)
@@ -152,20 +146,20 @@ static void feed_escape(struct lines *lines, uint8_t byte)
 		lines->state = LINES_TEXT;
 }
 
-static void feed_byte(struct lines *lines, uint8_t byte, uint64_t now_nsec)
+/* false: not taken. */
+static bool feed_byte(struct lines *lines, uint8_t byte, uint64_t now_nsec)
 {
 	/* CAN and SUB end any sequence; so does a line's end, lest a stray ESC eats the log. */
 	if (lines->state != LINES_TEXT && (byte == 0x18 || byte == 0x1a)) {
 		lines->state = LINES_TEXT;
-		return;
+		return true;
 	}
 	if (lines->state != LINES_TEXT && byte == '\n')
 		lines->state = LINES_TEXT;
 
 	switch (lines->state) {
 	case LINES_TEXT:
-		feed_text(lines, byte, now_nsec);
-		break;
+		return feed_text(lines, byte, now_nsec);
 	case LINES_ESCAPE:
 		feed_escape(lines, byte);
 		break;
@@ -197,19 +191,26 @@ static void feed_byte(struct lines *lines, uint8_t byte, uint64_t now_nsec)
 			lines->state = LINES_STRING;
 		break;
 	}
+	return true;
 }
 
-void lines_feed(struct lines *lines, const void *data, size_t n_bytes, uint64_t now_nsec)
+size_t lines_feed(struct lines *lines, const void *data, size_t n_bytes, uint64_t now_nsec)
 {
 	const uint8_t *bytes = data;
 
 	for (size_t i = 0; i < n_bytes; i++)
-		feed_byte(lines, bytes[i], now_nsec);
+		if (!feed_byte(lines, bytes[i], now_nsec))
+			return i;
+	return n_bytes;
+}
+
+bool lines_note(struct lines *lines, const char *text, uint64_t now_nsec)
+{
+	return emit(lines, text, now_nsec);
 }
 
 void lines_flush(struct lines *lines)
 {
-	say_left_out(lines);
 	lines->max_per_second = 0;
 	end_line(lines, 0);
 }

@@ -49,20 +49,20 @@ void log_close(struct log *log)
 	log->journal_fd = vmm_base_close(log->journal_fd);
 }
 
-/* Writes what fits without waiting. false: nothing was written. */
+/* Writes without waiting. false: there is no room. Where it can never be written, it is lost. */
 static bool write_now(int fd, const char *text, size_t length)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
-	ssize_t n;
 
 	/* A socket can be asked not to wait; its open file may be shared, so O_NONBLOCK is out. */
-	n = send(fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n >= 0 || errno != ENOTSOCK)
-		return n >= 0;
+	if (send(fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return true;
+	if (errno != ENOTSOCK)
+		return errno != EAGAIN && errno != EINTR;
 	/* A pipe that polls writable takes PIPE_BUF bytes, and length is below that. */
-	if (poll(&poll_fd, 1, 0) != 1 || !(poll_fd.revents & POLLOUT))
+	if (poll(&poll_fd, 1, 0) == 0)
 		return false;
-	return write(fd, text, length) >= 0;
+	return write(fd, text, length) >= 0 || errno != EAGAIN;
 }
 
 static void make_message(char message[static MESSAGE_BYTES], const char *format, va_list arguments)
@@ -120,24 +120,20 @@ void log_message(struct log *log, enum log_priority priority, const char *id, co
 	write_message(log, priority, message);
 }
 
-void log_console(struct log *log, const char *line)
+bool log_console(struct log *log, const char *line)
 {
 	char text[2048];
 	int length;
 
-	if (log->n_lost > 0) {
-		length = snprintf(text, sizeof(text),
-			"(%llu lines of the console were lost: the log was full)\n",
-			(unsigned long long)log->n_lost);
-		if (!write_now(STDOUT_FILENO, text, (size_t)length)) {
-			log->n_lost++;
-			return;
-		}
-		log->n_lost = 0;
-	}
 	/* In the journal's stream a leading <N> would set the priority. */
 	length = snprintf(
 		text, sizeof(text), "%s%s\n", log->prefix && line[0] == '<' ? " " : "", line);
-	if (!write_now(STDOUT_FILENO, text, (size_t)length))
-		log->n_lost++;
+	return write_now(STDOUT_FILENO, text, (size_t)length);
+}
+
+void log_await_room(int timeout_msec)
+{
+	struct pollfd poll_fd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	poll(&poll_fd, 1, timeout_msec);
 }

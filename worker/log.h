@@ -35,7 +35,6 @@ struct log {
 	const char *name; /* VMM_NAME=; borrowed */
 	int journal_fd;   /* owned, connected; -EBADF: standard error */
 	bool prefix;      /* standard error is the journal's: lines begin with <PRIORITY> */
-	uint64_t n_lost;  /* lines of the console */
 };
 
 /* Before the sandbox closes. */
@@ -53,7 +52,8 @@ void log_message(struct log *log, enum log_priority priority, const char *id, co
  */
 void log_last_words(struct log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* One line of the console. */
-void log_console(struct log *log, const char *line);
+/* One line of the console. false: there is no room for it now; log_await_room() waits for some. */
+bool log_console(struct log *log, const char *line);
+void log_await_room(int timeout_msec);
 
 #endif

@@ -104,22 +104,25 @@ static void spec(const uint8_t *data, size_t size)
 		FUZZ_CHECK(memchr(text, 0, sizeof(text)) && text[0]);
 }
 
-static void check_line(void *userdata, const char *line)
+static bool check_line(void *userdata, const char *line)
 {
 	size_t length = strlen(line);
 
 	FUZZ_CHECK(length > 0 && length <= LINES_MAX_BYTES);
 	for (size_t i = 0; i < length; i++)
 		FUZZ_CHECK((uint8_t)line[i] >= 0x20 || line[i] == '\t');
+	return true;
 }
 
 static void terminal(const uint8_t *data, size_t size)
 {
 	struct lines lines;
+	size_t n;
 
 	lines_init(&lines, check_line, NULL, 3);
-	for (size_t i = 0; i < size; i += 16)
-		lines_feed(&lines, data + i, size - i < 16 ? size - i : 16, i * 50000000);
+	/* What is not taken within its rate is fed again later. */
+	for (size_t i = 0, turn = 0; i < size; i += n, turn++)
+		n = lines_feed(&lines, data + i, size - i < 16 ? size - i : 16, turn * 500000000);
 	lines_flush(&lines);
 }
 

@@ -51,12 +51,16 @@ END_TEST
 
 static char out[8192];
 static size_t n_lines;
+static bool is_full;
 
-static void collect(void *userdata, const char *line)
+static bool collect(void *userdata, const char *line)
 {
+	if (is_full)
+		return false;
 	n_lines++;
 	strncat(out, line, sizeof(out) - strlen(out) - 1);
 	strncat(out, "|", sizeof(out) - strlen(out) - 1);
+	return true;
 }
 
 static const struct {
@@ -137,16 +141,41 @@ START_TEST(lines_have_a_rate)
 
 	out[0] = '\0';
 	lines_init(&lines, collect, NULL, 2);
-	for (int i = 0; i < 5; i++)
-		lines_feed(&lines, "a\n", 2, SECOND + i);
-	ck_assert_str_eq(out, "a|a|");
-	lines_feed(&lines, "b\n", 2, 2 * SECOND);
-	ck_assert_str_eq(out, "a|a|(3 lines of the console left out)|b|");
-	lines_feed(&lines, "c\nd\n", 4, 2 * SECOND);
-	lines_feed(&lines, "rest", 4, 2 * SECOND);
-	out[0] = '\0';
+	ck_assert_uint_eq(lines_feed(&lines, "a\nb\nc\nd\n", 8, SECOND), 5);
+	ck_assert_uint_eq(lines_feed(&lines, "\nd\n", 3, SECOND + 1), 0);
+	ck_assert(!lines_note(&lines, "note", SECOND + 2));
+	ck_assert_str_eq(out, "a|b|");
+	ck_assert(lines_note(&lines, "note", 2 * SECOND));
+	ck_assert_uint_eq(lines_feed(&lines, "\nd\n", 3, 2 * SECOND), 2);
+	ck_assert_str_eq(out, "a|b|note|c|");
+	/* At the end there is none. */
 	lines_flush(&lines);
-	ck_assert_str_eq(out, "(1 lines of the console left out)|rest|");
+	ck_assert_str_eq(out, "a|b|note|c|d|");
+}
+END_TEST
+
+START_TEST(lines_wait_for_room)
+{
+	static char input[LINES_MAX_BYTES + 1];
+	struct lines lines;
+
+	out[0] = '\0';
+	lines_init(&lines, collect, NULL, 0);
+	is_full = true;
+	ck_assert_uint_eq(lines_feed(&lines, "one\x1b[1m\ntwo\n", 12, 0), 7);
+	ck_assert_uint_eq(lines_feed(&lines, "\ntwo\n", 5, 0), 0);
+	is_full = false;
+	ck_assert_uint_eq(lines_feed(&lines, "\ntwo\n", 5, 0), 5);
+	ck_assert_str_eq(out, "one|two|");
+	/* Also where a line is too long. */
+	memset(input, 'x', sizeof(input));
+	is_full = true;
+	ck_assert_uint_eq(lines_feed(&lines, input, sizeof(input), 0), LINES_MAX_BYTES);
+	is_full = false;
+	out[0] = '\0';
+	ck_assert_uint_eq(lines_feed(&lines, "y\n", 2, 0), 2);
+	ck_assert_uint_eq(strlen(out), LINES_MAX_BYTES + 3);
+	ck_assert_str_eq(out + LINES_MAX_BYTES, "|y|");
 }
 END_TEST
 
@@ -333,6 +362,7 @@ int main(void)
 	tcase_add_loop_test(tcase, lines_are_clean, 0, ARRAY_SIZE(cleaned));
 	tcase_add_test(tcase, lines_are_bounded);
 	tcase_add_test(tcase, lines_have_a_rate);
+	tcase_add_test(tcase, lines_wait_for_room);
 	tcase = unit_case(suite, "unsafe");
 	tcase_add_test(tcase, unsafe_leaves_flushes_out);
 	tcase = unit_case(suite, "life");

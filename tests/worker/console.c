@@ -171,6 +171,24 @@ START_TEST(console_paste_is_not_lost)
 }
 END_TEST
 
+/* More lines than the log takes in a second, and then a guest that hangs. */
+START_TEST(console_last_lines_arrive)
+{
+	size_t n_lines = 0;
+
+	for (int i = 0; i < 450; i++)
+		guest_print(&guest, "x\n");
+	guest_print(&guest, "the last words\n");
+	spin_after();
+	worker_start(&worker, &guest);
+	worker_await_output(&worker, "the last words");
+	for (const char *c = worker.output; (c = strstr(c, "x\n")); c++)
+		n_lines++;
+	ck_assert_uint_eq(n_lines, 450);
+	ck_assert_ptr_null(strstr(worker.output, "lost"));
+}
+END_TEST
+
 void add_console_cases(Suite *suite)
 {
 	TCase *tcase = unit_case(suite, "console");
@@ -181,5 +199,6 @@ void add_console_cases(Suite *suite)
 	tcase_add_test(tcase, console_on_a_pty);
 	tcase_add_test(tcase, console_limits);
 	tcase_add_test(tcase, console_flood_is_bounded);
+	tcase_add_test(tcase, console_last_lines_arrive);
 	tcase_add_test(tcase, console_paste_is_not_lost);
 }

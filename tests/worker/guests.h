@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct guest {
-	uint8_t code[2048];
+	uint8_t code[16384];
 	size_t size;
 };
 
