@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-id128.h>
 
 #include "base/util.h"
 #include "tap.h"
@@ -83,6 +84,27 @@ static void fill_drive(
 		to->flags |= VMM_DRIVE_DISCARD;
 }
 
+/*
+ * Of this host and this name: the guest's machine id, where it has none of its own, stays the same
+ * over its reinstallation and is another on each host. sd_id128_get_machine_app_specific() mixes
+ * the host's id in by HMAC-SHA256, so that it cannot be told from the guest's.
+ */
+static void fill_uuid(struct vmm_spec *spec, const char *name)
+{
+	sd_id128_t id =
+		SD_ID128_MAKE(64, 1e, 9d, 0c, 3f, 52, 4b, 61, 8e, 0a, 57, c4, 92, f3, 1b, 7d);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	/* Names are unique and have at most 27 characters: both halves take all of them in. */
+	for (const char *c = name; *c; c++) {
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+		id.qwords[0] ^= hash;
+		id.qwords[1] = (id.qwords[1] << 7 | id.qwords[1] >> 57) + hash;
+	}
+	if (sd_id128_get_machine_app_specific(id, &id) >= 0)
+		memcpy(spec->uuid, id.bytes, sizeof(spec->uuid));
+}
+
 size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	const struct resources_result *result, const struct spec_sockets *sockets,
 	int fds[VMM_HANDOVER_MAX_FDS])
@@ -91,6 +113,7 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	uint32_t n = 1;
 
 	vmm_spec_init(spec, machine->name);
+	fill_uuid(spec, machine->name);
 	fill_machine(spec, config);
 	spec->uid = machine->handed.uid;
 	spec->gid = machine->handed.uid;

@@ -70,6 +70,22 @@ int machine_check_support(struct machine *machine)
 	return 0;
 }
 
+int machine_read_credentials(struct machine *machine)
+{
+	struct credentials *credentials = &machine->credentials;
+	int r;
+
+	r = credentials_read(credentials, getenv("CREDENTIALS_DIRECTORY"), machine->failure,
+		sizeof(machine->failure));
+	if (r < 0)
+		return VMM_WORKER_EXIT_CONFIG;
+	/* What a guest without a name of its own is called, from systemd 254 on. */
+	if (!credentials_has(credentials, "system.hostname"))
+		r = credentials_add(
+			credentials, "system.hostname", machine->name, strlen(machine->name));
+	return r < 0 ? machine_fail_host(machine, r, "credentials") : 0;
+}
+
 static int check_host_memory(struct machine *machine)
 {
 	struct sysinfo info;
@@ -190,9 +206,15 @@ static int write_smbios(struct machine *machine)
 		.uuid_set = memcmp(machine->spec->uuid, no_uuid, sizeof(no_uuid)) != 0,
 	};
 	struct vmm_smbios_tables tables;
+	int r;
 
 	memcpy(config.uuid, machine->spec->uuid, sizeof(config.uuid));
-	return vmm_smbios_build(machine->mem, &config, &tables);
+	config.oem_strings = (const char *const *)machine->credentials.strings;
+	config.n_oem_strings = machine->credentials.n_strings;
+	r = vmm_smbios_build(machine->mem, &config, &tables);
+	/* The guest has them now, the worker needs them no more. */
+	credentials_finish(&machine->credentials);
+	return r;
 }
 
 int machine_write_tables(struct machine *machine)

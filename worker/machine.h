@@ -8,6 +8,7 @@
  *   |-----------|-----------|------------------------------------------------------------------|
  *   | handshake | main.c    | the spec and its descriptors                                     |
  *   | support   | build.c   | refuse what is well-formed and not implemented                   |
+ *   | credentials | build.c | what the unit holds for the guest                                |
  *   | sandbox   | sandbox.c | namespaces, root, user, capabilities, limits, stray descriptors  |
  *   | memory    | build.c   | RAM below and above the hole                                     |
  *   | vm        | build.c   | KVM, memory slots, then interrupt controllers                    |
@@ -45,6 +46,7 @@
 
 #include "worker/console.h"
 #include "worker/control.h"
+#include "worker/credentials.h"
 #include "worker/life.h"
 #include "worker/log.h"
 #include "worker/notify.h"
@@ -121,6 +123,7 @@ struct machine {
 	struct life life;
 	struct vmm_handover handover; /* owned */
 	struct vmm_spec *spec;        /* borrowed from handover */
+	struct credentials credentials;
 
 	struct vmm_loop *loop; /* owned, as all of the loop's sources */
 	struct vmm_loop_source *signals;
@@ -175,6 +178,7 @@ void machine_post(struct machine *machine, enum machine_post post);
 
 /* The phases that are not in another header. */
 int machine_check_support(struct machine *machine);
+int machine_read_credentials(struct machine *machine);
 int machine_add_memory(struct machine *machine);
 int machine_create_vm(struct machine *machine);
 int machine_add_platform(struct machine *machine);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * vmmd-worker: runs one virtual machine. It gets its specification and every descriptor from
- * vmmd (protocol.h), opens no path, builds the machine, closes its sandbox and runs it.
+ * vmmd (protocol.h), opens no path but its unit's credentials, builds the machine, closes its
+ * sandbox and runs it.
  */
 #include <getopt.h>
 #include <malloc.h>
@@ -146,6 +147,7 @@ static int run_phases(void)
 {
 	static int (*const phases[])(struct machine * machine) = {
 		machine_check_support,
+		machine_read_credentials,
 		sandbox_enter,
 		machine_prepare_run,
 		machine_add_memory,

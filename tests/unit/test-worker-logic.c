@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "unit.h"
+#include "worker/credentials.h"
 #include "worker/life.h"
 #include "worker/lines.h"
 #include "worker/ring.h"
@@ -44,6 +45,72 @@ START_TEST(ring_keeps_the_last_bytes)
 	ck_assert_uint_eq(ring_newest(&ring), 10 + 10 + 17 + 32);
 	ck_assert_uint_eq(ring_oldest(&ring), 10 + 10 + 17 + 16);
 	ring_finish(&ring);
+}
+END_TEST
+
+/* ---- credentials ---- */
+
+START_TEST(credentials_as_strings)
+{
+	static const struct {
+		const char *name, *value;
+		size_t size;
+		const char *string; /* NULL: refused */
+	} rows[] = {
+		{ "a.b", "text\n\tmore", 10, "io.systemd.credential:a.b=text\n\tmore" },
+		{ "empty", "", 0, "io.systemd.credential.binary:empty=" },
+		{ "nul", "a\0", 2, "io.systemd.credential.binary:nul=YQA=" },
+		{ "one", "\xff", 1, "io.systemd.credential.binary:one=/w==" },
+		{ "three", "\xff\xfe\xfd", 3, "io.systemd.credential.binary:three=//79" },
+		{ "escape", "\033[m", 3, "io.systemd.credential.binary:escape=G1tt" },
+		{ "", "x", 1, NULL },
+		{ ".hidden", "x", 1, NULL },
+		{ "a=b", "x", 1, NULL },
+		{ "a:b", "x", 1, NULL },
+		{ "a b", "x", 1, NULL },
+		{ "a\n", "x", 1, NULL },
+	};
+	struct credentials credentials = {};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r = credentials_add(&credentials, rows[i].name, rows[i].value, rows[i].size);
+
+		ck_assert_int_eq(r, rows[i].string ? 0 : -EINVAL);
+		if (r == 0)
+			ck_assert_str_eq(credentials.strings[n++], rows[i].string);
+	}
+	ck_assert_uint_eq(credentials.n_strings, n);
+	ck_assert(credentials_has(&credentials, "nul"));
+	ck_assert(!credentials_has(&credentials, "nu"));
+	ck_assert(!credentials_has(&credentials, "null"));
+	credentials_finish(&credentials);
+	ck_assert_uint_eq(credentials.n_strings, 0);
+}
+END_TEST
+
+START_TEST(credentials_have_limits)
+{
+	static char value[CREDENTIALS_MAX_BYTES + 1];
+	struct credentials credentials = {};
+	char name[16];
+
+	memset(value, 'x', sizeof(value));
+	ck_assert_int_eq(credentials_add(&credentials, "a", value, sizeof(value)), -E2BIG);
+	ck_assert_int_eq(credentials_add(&credentials, "a", value, SIZE_MAX), -E2BIG);
+	ck_assert_int_eq(credentials_add(&credentials, "a", value, 50000), 0);
+	ck_assert_int_eq(credentials_add(&credentials, "b", value, 12000), -E2BIG);
+	memset(value, 1, 10000);
+	/* A third more as base64. */
+	ck_assert_int_eq(credentials_add(&credentials, "b", value, 9000), -E2BIG);
+	ck_assert_int_eq(credentials_add(&credentials, "b", value, 6000), 0);
+	credentials_finish(&credentials);
+	for (int i = 0; i < CREDENTIALS_MAX; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		ck_assert_int_eq(credentials_add(&credentials, name, "x", 1), 0);
+	}
+	ck_assert_int_eq(credentials_add(&credentials, "more", "x", 1), -E2BIG);
+	credentials_finish(&credentials);
 }
 END_TEST
 
@@ -357,6 +424,8 @@ int main(void)
 	Suite *suite = suite_create("worker-logic");
 	TCase *tcase = unit_case(suite, "ring");
 
+	tcase_add_test(tcase, credentials_as_strings);
+	tcase_add_test(tcase, credentials_have_limits);
 	tcase_add_test(tcase, ring_keeps_the_last_bytes);
 	tcase = unit_case(suite, "lines");
 	tcase_add_loop_test(tcase, lines_are_clean, 0, ARRAY_SIZE(cleaned));

@@ -57,6 +57,14 @@ void guest_triple_fault(struct guest *guest)
 	guest_spin(guest);
 }
 
+void guest_dump(struct guest *guest, uint32_t gpa, uint32_t n)
+{
+	CODE(guest, 0xbe, gpa & 0xff, gpa >> 8 & 0xff, gpa >> 16 & 0xff, gpa >> 24); /* mov esi */
+	CODE(guest, 0xb9, n & 0xff, n >> 8 & 0xff, n >> 16 & 0xff, n >> 24);         /* mov ecx */
+	set_dx(guest, VMM_SERIAL_COM1_PORT);
+	CODE(guest, 0xfc, 0xf3, 0x6e); /* cld; rep outsb */
+}
+
 void guest_poweroff(struct guest *guest)
 {
 	guest_outb(guest, VMM_GED_PORT, 5 << 2 | 0x20);

@@ -19,6 +19,8 @@ void guest_outb(struct guest *guest, uint16_t port, uint8_t value);
 void guest_print(struct guest *guest, const char *text); /* ttyS0 */
 void guest_triple_fault(struct guest *guest);
 void guest_spin(struct guest *guest);
+/* Writes n bytes of memory to ttyS0. */
+void guest_dump(struct guest *guest, uint32_t gpa, uint32_t n);
 /* Echoes ttyS0 until it gets a byte of 0. */
 void guest_echo(struct guest *guest);
 /* Prints '.' and loops until the power button is pressed n times. */
