@@ -2,9 +2,11 @@
 /* spawn-direct: a worker as a process: its user, its environment, its identity. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -61,6 +63,17 @@ uid_t direct_choose_uid(struct machine *machine)
 	return LAST_UID;
 }
 
+/*
+ * fork(), into a namespace of processes of its own: a worker sees no other and can name none.
+ * Without the right to make one it shares ours.
+ */
+pid_t direct_fork(void)
+{
+	long pid = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+
+	return pid < 0 && errno == EPERM ? fork() : (pid_t)pid;
+}
+
 _Noreturn void direct_exec(struct manager *manager, const char *name, int broker_fd, int log_fd)
 {
 	const struct direct *direct = manager->spawn;
@@ -69,14 +82,16 @@ _Noreturn void direct_exec(struct manager *manager, const char *name, int broker
 	char *argv[] = { (char *)worker, broker, (char *)name, NULL };
 	char *env[3] = {};
 	size_t n_env = 0;
-	sigset_t none;
+	sigset_t mask;
 	int null_fd;
 
 	setsid();
-	sigemptyset(&none);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* As the first of its namespace it would never see what it does not yet handle. */
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
 		_exit(VMM_WORKER_EXIT_FAILURE);

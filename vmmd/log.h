@@ -22,6 +22,7 @@
 #define LOG_ID_PANICKED "857ab39061ac460dab5a0ecfe77f8b05"
 #define LOG_ID_REBOOTED "7cbd0cbf0b094f6a820b9ffc26dcb82a"
 #define LOG_ID_DRIVE_ERROR "083d438da8654f9191804ed91307ebcd"
+#define LOG_ID_KILLED "a7ec81d2aa48440fac87cb739909ad96"
 #define LOG_ID_CONFIG_CHANGED "a0b9bbe2b284400ebdbe99fd70f98b5f"
 
 void log_open(bool verbose);

@@ -4,6 +4,7 @@
 #include "machine.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/util.h"
 #include "control.h"
 #include "job.h"
+#include "killed.h"
 #include "log.h"
 #include "spawn.h"
 
@@ -263,6 +265,8 @@ void machine_set_unit(struct machine *machine, enum unit_state unit_state, pid_t
 		if (machine->leader > 0)
 			worker_gone(machine);
 		machine->leader = leader;
+		if (leader > 0)
+			machine->last_leader = leader;
 		machine_changed(machine, MACHINE_CHANGED_LEADER);
 	}
 	if (unit_state == machine->unit_state) {
@@ -299,6 +303,8 @@ void machine_set_result(struct machine *machine, const char *result, int exit_st
 	machine->result = result;
 	machine->exit_status = exit_status;
 	machine_changed(machine, MACHINE_CHANGED_RESULT);
+	if (exit_status == -SIGSYS && machine->last_leader > 0)
+		killed_explain(machine);
 }
 
 void machine_set_restarts(struct machine *machine, uint32_t n_restarts)

@@ -224,7 +224,7 @@ static int start_worker(struct machine *machine)
 	if (fcntl(theirs, F_SETFL, 0) < 0)
 		return -errno;
 	log_fd = sd_journal_stream_fd(machine->unit, LOG_INFO, 1);
-	pid = fork();
+	pid = direct_fork();
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)

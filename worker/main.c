@@ -6,6 +6,7 @@
  */
 #include <getopt.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -190,11 +191,32 @@ static int fill_standard_fds(void)
 	return 0;
 }
 
+static void on_early_stop(int signal)
+{
+	_exit(VMM_WORKER_EXIT_POWEROFF);
+}
+
+/*
+ * Until the loop takes signals there is no guest to be asked. Not the default action, which the
+ * first process of a namespace does not have; whoever starts one keeps the signal blocked.
+ */
+static void allow_early_stop(void)
+{
+	struct sigaction action = { .sa_handler = on_early_stop };
+	sigset_t mask;
+
+	sigaction(SIGTERM, &action, NULL);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &mask, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { .broker_path = VMM_BROKER_PATH, .broker_fd = -EBADF };
 	int status;
 
+	allow_early_stop();
 	machine.start_nsec = vmm_base_now_nsec();
 	/* One heap: threads allocate seldom, and each other one would cost pages and mprotect(). */
 	mallopt(M_ARENA_MAX, 1);

@@ -127,6 +127,17 @@ static int enter_empty_root(void)
 	return chdir("/") < 0 ? -errno : 0;
 }
 
+/*
+ * What no program can get back. While the process may change that set, which takes CAP_SETPCAP:
+ * as root, and in a new user namespace again. Without, and with no_new_privs, nothing can be
+ * gained from it any more. Not by libcap-ng, which asks /proc what there is.
+ */
+static void drop_bounding_set(void)
+{
+	for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
+		prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+}
+
 static int become(uid_t uid, gid_t gid)
 {
 	if (setgroups(0, NULL) < 0)
@@ -136,6 +147,23 @@ static int become(uid_t uid, gid_t gid)
 	if (setresuid(uid, uid, uid) < 0)
 		return -errno;
 	return 0;
+}
+
+/*
+ * No user of the host has a name in it, so that nothing of the host can be owned from there. It
+ * comes with capabilities that count in it alone, and they are dropped with the rest. Hosts that
+ * keep these namespaces for root, or have none left, go without.
+ */
+static int enter_user_namespace(void)
+{
+	if (unshare(CLONE_NEWUSER) == 0) {
+		drop_bounding_set();
+		return 0;
+	}
+	return errno == EPERM || errno == ENOSPC || errno == EUSERS || errno == EINVAL ||
+			       errno == ENOSYS
+		       ? 0
+		       : -errno;
 }
 
 static int leave_host(struct machine *machine)
@@ -148,7 +176,7 @@ static int leave_host(struct machine *machine)
 			       ? 0
 			       : machine_fail_host(
 					 machine, -EPERM, "sandbox: becoming uid %u", spec->uid);
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
 		return machine_fail_host(machine, -errno, "sandbox: making namespaces");
 	r = enter_empty_root();
 	if (r < 0)
@@ -156,24 +184,13 @@ static int leave_host(struct machine *machine)
 	if (spec->uid == 0)
 		return 0;
 	r = become(spec->uid, spec->gid);
-	return r < 0 ? machine_fail_host(machine, r, "sandbox: becoming uid %u", spec->uid) : 0;
+	if (r < 0)
+		return machine_fail_host(machine, r, "sandbox: becoming uid %u", spec->uid);
+	r = enter_user_namespace();
+	return r < 0 ? machine_fail_host(machine, r, "sandbox: making a user namespace") : 0;
 }
 
 /* ---- capabilities ---- */
-
-/*
- * What no program can get back. While the process is still root: it takes CAP_SETPCAP. Without,
- * and with no_new_privs, nothing can be gained from that set any more.
- */
-static void drop_bounding_set(void)
-{
-	/* Reads /proc while there is one. */
-	if (capng_get_caps_process() != 0 ||
-		capng_have_capabilities(CAPNG_SELECT_BOUNDS) == CAPNG_NONE)
-		return;
-	capng_clear(CAPNG_SELECT_BOTH);
-	capng_apply(CAPNG_SELECT_BOUNDS);
-}
 
 static int drop_capabilities(void)
 {

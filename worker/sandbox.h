@@ -9,8 +9,11 @@
  *   | new privileges         | PR_SET_NO_NEW_PRIVS                                          |
  *   | files                  | as root: an empty tmpfs, read-only, as root directory; and   |
  *   |                        | Landlock without a rule, where the kernel has it             |
- *   | network, IPC, hostname | as root: namespaces of its own                               |
- *   | identity               | as root: the uid and gid of the spec, no groups              |
+ *   | network, IPC, hostname,| as root: namespaces of its own                               |
+ *   | cgroups                |                                                              |
+ *   | other processes        | a namespace of its own, which vmmd makes (--spawn=direct)    |
+ *   | identity               | as root: the uid and gid of the spec, no groups, in a user   |
+ *   |                        | namespace that knows no user of the host                     |
  *   | capabilities           | none in any set, checked afterwards                          |
  *   | memory                 | not dumpable, no core file                                   |
  *   | system calls           | a filter for each kind of thread, policy/seccomp             |

@@ -11,6 +11,7 @@
 
 #include "../worker/test-worker.h"
 #include "base/util.h"
+#include "full-machine.h"
 #include "inject.h"
 #include "policies.h"
 #include "threads.h"

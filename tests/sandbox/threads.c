@@ -4,54 +4,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "../worker/test-worker.h"
+#include "../unit/unit.h"
 #include "base/util.h"
-
-static int open_tap(void)
-{
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ioctl(fd, TUNSETIFF, &request), 0);
-	return fd;
-}
-
-void start_full_machine(const char *const *environment)
-{
-	int disk = memfd_create("disk", MFD_CLOEXEC);
-
-	ck_assert_int_eq(ftruncate(disk, 1 << 20), 0);
-	guest_spin(&guest);
-	worker_prepare(&worker, &guest);
-	worker.spec.n_cpus = 2;
-	worker.spec.uid = worker.spec.gid = 65533;
-	add_drive(disk);
-	add_network(open_tap());
-	worker.spec.flags = VMM_SPEC_RNG;
-	worker_exec(&worker, environment);
-	worker_hand_over(&worker);
-	worker_await_notify(&worker, "READY=1");
-}
-
-void check_killed(pid_t tid)
-{
-	/* Its main thread is a child, and was waited for as the one that made the call. */
-	if (tid == worker.pid)
-		worker.pid = -1;
-	else
-		ck_assert_int_eq(worker_wait(&worker), 1000 + SIGSYS);
-}
 
 int thread_kind(pid_t pid, pid_t tid, char kind[THREAD_KIND_SIZE])
 {

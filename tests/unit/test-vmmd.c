@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "base/util.h"
+#include "killed.h"
 #include "machine.h"
 #include "resources.h"
 #include "spawn-systemd.h"
@@ -170,6 +171,53 @@ START_TEST(test_spec)
 END_TEST
 
 /* A description is cut where a character ends. */
+static const struct {
+	const char *text;
+	pid_t pid;
+	const char *thread; /* NULL: no such record */
+	int64_t call;
+} records[] = {
+	{ "SECCOMP auid=4294967295 uid=61200 gid=61200 ses=4294967295 pid=812 "
+	  "comm=766370752030 exe=\"/vmmd-worker\" sig=31 arch=c000003e syscall=257 compat=0 "
+	  "ip=0x7f3 code=0x80000000",
+		812, "vcpu 0", 257 },
+	{ "6,1,2,-;audit: type=1326 audit(1.2:3): auid=1 uid=0 gid=0 ses=1 pid=812 "
+	  "comm=\"vmmd-worker\" exe=\"/w\" sig=31 arch=c000003e syscall=41 compat=0",
+		812, "vmmd-worker", 41 },
+	/* A name that would take the terminal, or pretend to be more fields. */
+	{ "SECCOMP pid=812 comm=1b5b41 sig=31 syscall=0", 812, "?[A", 0 },
+	{ "SECCOMP pid=812 comm=\"pid=813\" sig=31 syscall=1", 813, NULL, 0 },
+	/* Another process, another reason, another type of record. */
+	{ "SECCOMP pid=8120 comm=\"a\" sig=31 syscall=1", 812, NULL, 0 },
+	{ "SECCOMP ppid=812 comm=\"a\" sig=31 syscall=1", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm=\"a\" sig=0 syscall=1", 812, NULL, 0 },
+	{ "ANOM_ABEND pid=812 comm=\"a\" sig=31 syscall=1", 812, NULL, 0 },
+	/* Cut short, or not numbers. */
+	{ "", 812, NULL, 0 },
+	{ "SECCOMP ", 812, NULL, 0 },
+	{ "SECCOMP pid=812", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm= sig=31 syscall=1", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm=\"\" sig=31 syscall=1", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm=zz sig=31 syscall=1", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm=\"a\" sig=31 syscall=", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm=\"a\" sig=31 syscall=1x", 812, NULL, 0 },
+	{ "SECCOMP pid=812 comm=\"a\" sig=31 syscall=-1", 812, NULL, 0 },
+	{ "SECCOMP pid=99999999999999999999 comm=\"a\" sig=31 syscall=1", 812, NULL, 0 },
+};
+
+START_TEST(test_audit_records)
+{
+	struct killed_record record;
+	bool is_found = killed_parse(records[_i].text, records[_i].pid, &record);
+
+	ck_assert_msg(is_found == (records[_i].thread != NULL), "%s", records[_i].text);
+	if (!is_found)
+		return;
+	ck_assert_str_eq(record.thread, records[_i].thread);
+	ck_assert_int_eq(record.call, records[_i].call);
+}
+END_TEST
+
 START_TEST(test_long_description)
 {
 	struct resources_result result = { .n_fds = 2 };
@@ -394,6 +442,7 @@ int main(void)
 	tcase_add_test(logic, test_unit_facts);
 	tcase_add_test(logic, test_tap_names);
 	tcase_add_test(logic, test_spec);
+	tcase_add_loop_test(logic, test_audit_records, 0, (int)ARRAY_SIZE(records));
 	tcase_add_test(logic, test_long_description);
 	tcase_add_test(logic, test_vsock_cid);
 	tcase_add_test(logic, test_vsock_budget);
