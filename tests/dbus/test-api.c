@@ -357,13 +357,15 @@ START_TEST(test_define_bad)
 	define_fails(bus, "badfile", text_fd("", 0), bad, "Kernel=: is required");
 	define_fails(bus, "badfile", text_fd("\177ELF\0\0", 6), bad, "not a text file");
 	define_fails(bus, "badfile", text_fd(large, sizeof(large)), invalid, "larger than 262144");
+	define_fails(bus, "badfile", open("/", O_RDONLY | O_CLOEXEC), invalid, "Not a memfd");
+	/* A file may be one whose server never answers. */
 	define_fails(
-		bus, "badfile", open("/", O_RDONLY | O_CLOEXEC), invalid, "Not a regular file");
+		bus, "badfile", open("/proc/version", O_RDONLY | O_CLOEXEC), invalid, "Not a memfd");
 	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
 	close(pipes[1]);
-	define_fails(bus, "badfile", pipes[0], invalid, "Not a regular file");
+	define_fails(bus, "badfile", pipes[0], invalid, "Not a memfd");
 	define_fails(bus, "badfile", open("/dev/zero", O_RDONLY | O_CLOEXEC), invalid,
-		"Not a regular file");
+		"Not a memfd");
 	define_fails(bus, "../escape", good_fd(), invalid, "not a machine's name");
 	define_fails(bus, "Big", good_fd(), invalid, "not a machine's name");
 	call_fails(bus, invalid, NULL, MANAGER, MANAGER_I, "DefineMachine", STRING(name), FD(fd),
