@@ -305,6 +305,7 @@ int verb_undefine(struct ctl *ctl, char **arguments);
 int verb_cat(struct ctl *ctl, char **arguments);
 int verb_edit(struct ctl *ctl, char **arguments);
 int verb_verify(struct ctl *ctl, char **arguments);
+int verb_doctor(struct ctl *ctl, char **arguments);
 int verb_enable(struct ctl *ctl, char **arguments);
 int verb_disable(struct ctl *ctl, char **arguments);
 int verb_reload(struct ctl *ctl, char **arguments);
