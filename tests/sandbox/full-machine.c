@@ -34,6 +34,7 @@ void start_full_machine(const char *const *environment)
 	add_drive(disk);
 	add_network(open_tap());
 	worker.spec.flags = VMM_SPEC_RNG;
+	worker.spec.vsock_cid = 3;
 	worker_exec(&worker, environment);
 	worker_hand_over(&worker);
 	worker_await_notify(&worker, "READY=1");
