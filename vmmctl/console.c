@@ -88,6 +88,10 @@ static void pass_size(const struct console *console)
 		ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0)
 		return;
 	ioctl(console->terminal_fd, TIOCSWINSZ, &size);
+	/* A serial port has no size, and says so: nothing to tell of. */
+	sd_bus_call_method_async(console->ctl->bus, NULL, VMMD_NAME, VMMD_PATH, VMMD_MANAGER,
+		"ResizeMachineConsole", NULL, NULL, "sqqt", console->watch->name, size.ws_row,
+		size.ws_col, UINT64_C(0));
 }
 
 /* 1: open. 0: not now, as the machine does not run. Negative: told of. */

@@ -87,8 +87,13 @@ int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *e
 int method_running_machine(
 	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);
 
+/* Asks the worker, and answers message without arguments when it has done so. */
+int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *machine,
+	uint32_t type, const void *payload, size_t size, sd_bus_error *error);
+
 /* methods-devices.c */
 int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /*
  * The name that a method is about: its first argument on the Manager, the path on a Machine.

@@ -23,6 +23,7 @@ const size_t config_n_sections = ARRAY_SIZE(config_sections);
 
 /* In the order of the enums of config.h. */
 static const char *const transports[] = { "pci", "mmio", NULL };
+static const char *const consoles[] = { "serial", "virtio", NULL };
 static const char *const huge_pages[] = { "no", "transparent", "2M", "1G", NULL };
 static const char *const caches[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
@@ -86,6 +87,15 @@ static const struct config_key keys[] = {
 		.offset = MACHINE(rng),
 		.fallback = "yes",
 		.doc = "A virtio device that gives the guest random numbers of the host." },
+	{ .section = "Machine",
+		.name = "Console",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = MACHINE(console),
+		.choices = consoles,
+		.fallback = "serial",
+		.doc = "The device that the console is: the serial port (ttyS0), or a virtio console (hvc0), "
+		       "which is faster and has a size. What the guest writes to the serial port is shown "
+		       "in both cases." },
 	{ .section = "Boot",
 		.name = "Kernel",
 		.type = CONFIG_TYPE_PATH,

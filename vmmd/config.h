@@ -92,6 +92,11 @@ enum config_transport {
 	CONFIG_TRANSPORT_MMIO,
 };
 
+enum config_console {
+	CONFIG_CONSOLE_SERIAL,
+	CONFIG_CONSOLE_VIRTIO,
+};
+
 enum config_huge_pages {
 	CONFIG_HUGE_PAGES_NO,
 	CONFIG_HUGE_PAGES_TRANSPARENT,
@@ -120,6 +125,7 @@ struct config_machine {
 	struct config_number prefault;   /* boolean */
 	struct config_number transport;  /* enum config_transport */
 	struct config_number rng;        /* boolean */
+	struct config_number console;    /* enum config_console */
 };
 
 struct config_boot {

@@ -64,3 +64,30 @@ int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *
 			strdup("too many connections wait for the guest"));
 	return r < 0 ? bus_error_set(error, r, NULL) : sd_bus_reply_method_return(message, "h", fd);
 }
+
+int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct vmm_control_console console = {};
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	const char *name;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "qqt", &console.rows, &console.columns, &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	r = polkit_check(
+		bus, message, ACTION_CONSOLE, name, "resize-console", method_resize_console, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = method_running_machine(bus, name, &machine, error);
+	return r < 0 ? r
+		     : method_ask_worker(bus, message, machine, VMM_CONTROL_RESIZE_CONSOLE,
+			       &console, sizeof(console), error);
+}

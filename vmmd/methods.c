@@ -266,12 +266,28 @@ int method_running_machine(
 	return 0;
 }
 
+int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *machine,
+	uint32_t type, const void *payload, size_t size, sd_bus_error *error)
+{
+	struct request *request;
+	int r;
+
+	r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	r = control_request(machine->control, type, payload, size, -EBADF, worker_done, request);
+	if (r < 0) {
+		request_free(request);
+		return bus_error_set(error, r, NULL);
+	}
+	return 1;
+}
+
 static int simple_request(sd_bus_message *message, struct bus *bus, const char *verb, uint32_t type,
 	sd_bus_message_handler_t handler, sd_bus_error *error)
 {
 	char buffer[VMM_NAME_SIZE];
 	struct machine *machine;
-	struct request *request;
 	const char *name;
 	uint64_t flags;
 	int r;
@@ -287,16 +303,7 @@ static int simple_request(sd_bus_message *message, struct bus *bus, const char *
 	if (r <= 0)
 		return r < 0 ? r : 1;
 	r = method_running_machine(bus, name, &machine, error);
-	if (r >= 0)
-		r = request_new(bus, message, &request, error);
-	if (r < 0)
-		return r;
-	r = control_request(machine->control, type, NULL, 0, -EBADF, worker_done, request);
-	if (r < 0) {
-		request_free(request);
-		return bus_error_set(error, r, NULL);
-	}
-	return 1;
+	return r < 0 ? r : method_ask_worker(bus, message, machine, type, NULL, 0, error);
 }
 
 int method_pause(sd_bus_message *message, void *userdata, sd_bus_error *error)

@@ -51,6 +51,8 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 	spec->transport = (uint32_t)machine->transport.value;
 	if (machine->rng.value)
 		spec->flags |= VMM_SPEC_RNG;
+	if (machine->console.value == CONFIG_CONSOLE_VIRTIO)
+		spec->flags |= VMM_SPEC_VIRTIO_CONSOLE;
 	if (machine->prefault.value)
 		spec->flags |= VMM_SPEC_PREFAULT;
 	switch (machine->huge_pages.value) {

@@ -57,8 +57,6 @@ int machine_check_support(struct machine *machine)
 		return machine_fail_config(machine, "vsock: this worker has no vhost");
 	if (spec->flags & VMM_SPEC_BALLOON)
 		return machine_fail_config(machine, "balloon: this worker has no balloon device");
-	if (spec->flags & VMM_SPEC_VIRTIO_CONSOLE)
-		return machine_fail_config(machine, "console: this worker has no virtio console");
 	if (spec->flags & VMM_SPEC_WATCHDOG)
 		return machine_fail_config(machine, "watchdog: this worker has no such device");
 	if (spec->ready != VMM_READY_RUNNING)

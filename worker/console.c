@@ -182,14 +182,14 @@ void console_output(struct console *console, const uint8_t *data, size_t n_bytes
 
 /* ---- input ---- */
 
-/* Gives the UART what it takes. Returns whether all of it was taken. */
-static bool feed_serial(struct console *console)
+/* Gives the guest what it takes. Returns whether all of it was taken. */
+static bool feed_guest(struct console *console)
 {
 	size_t n = console->input_end - console->input_begin;
 
 	if (n > 0)
-		console->input_begin += vmm_serial_receive(
-			console->serial, console->input + console->input_begin, n);
+		console->input_begin += console->feed(
+			console->feed_userdata, console->input + console->input_begin, n);
 	if (console->input_begin < console->input_end)
 		return false;
 	console->input_begin = console->input_end = 0;
@@ -201,7 +201,7 @@ static int on_input_ready(struct vmm_loop_source *source, uint32_t events, void 
 	struct console *console = userdata;
 	struct console_client *writer = find_writer(console);
 
-	if (feed_serial(console) && writer)
+	if (feed_guest(console) && writer)
 		wait_for(writer, writer->events | EPOLLIN);
 	return 0;
 }
@@ -228,7 +228,7 @@ static bool read_client(struct console_client *client)
 		return true;
 	console->input_begin = 0;
 	console->input_end = (size_t)n;
-	if (!feed_serial(console))
+	if (!feed_guest(console))
 		wait_for(client, client->events & ~(uint32_t)EPOLLIN);
 	return true;
 }
@@ -322,6 +322,13 @@ int console_attach(struct console *console, int fd, uint32_t flags, uint32_t *re
 	return 0;
 }
 
+bool console_writes(struct console *console, uint32_t id)
+{
+	const struct console_client *writer = find_writer(console);
+
+	return writer && writer->id == id;
+}
+
 unsigned int console_n_clients(const struct console *console)
 {
 	unsigned int n = 0;
@@ -345,7 +352,8 @@ int console_init(struct console *console, const struct console_config *config)
 	*console = (struct console){
 		.loop = config->loop,
 		.log = config->log,
-		.serial = config->serial,
+		.feed = config->feed,
+		.feed_userdata = config->feed_userdata,
 		.no_lines = config->no_lines,
 		.changed = config->changed,
 		.userdata = config->userdata,
@@ -364,6 +372,12 @@ int console_init(struct console *console, const struct console_config *config)
 	if (r < 0)
 		return r;
 	return vmm_loop_add_timer(console->loop, on_batch, console, &console->batch);
+}
+
+void console_set_feed(struct console *console, console_feed feed, void *userdata)
+{
+	console->feed = feed;
+	console->feed_userdata = userdata;
 }
 
 void console_drain(struct console *console)

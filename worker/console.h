@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * console: the guest's serial console. What the guest writes goes into a ring, from there to
- * every attached client and, as clean lines, to the log. At most one client writes.
+ * console: the guest's console: a serial port, or a virtio-console beside that. What the guest
+ * writes to either goes into a ring, from there to every attached client and, as clean lines, to
+ * the log. At most one client writes, to the one that is the console.
  *
  * A client is a descriptor that somebody else made: one end of a stream socket, or a pty. One
  * that does not read loses what the ring has no room for any more, and costs nothing else; one
@@ -18,7 +19,7 @@
  *   | lines in the log          | CONSOLE_LINES_PER_SECOND, and the ring's at    |
  *   |                           | the end, for CONSOLE_DRAIN_NSEC at most        |
  *
- * Threads: console_output() and console_input_ready() in vCPU threads, all else in the loop's.
+ * Threads: console_output() and console_input_ready() in any, all else in the loop's.
  */
 #ifndef VMMD_WORKER_CONSOLE_H
 #define VMMD_WORKER_CONSOLE_H
@@ -28,7 +29,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <vmmcore/loop.h>
-#include <vmmcore/serial.h>
 
 #include "worker/lines.h"
 #include "worker/log.h"
@@ -45,6 +45,10 @@
 
 struct console;
 
+/* Gives the guest input. Returns how many bytes it took; console_input_ready() follows if that
+ * was not all. */
+typedef size_t (*console_feed)(void *userdata, const uint8_t *data, size_t n_bytes);
+
 struct console_client {
 	struct console *console;
 	int fd;      /* owned; -EBADF: free slot */
@@ -58,7 +62,8 @@ struct console_client {
 struct console_config {
 	struct vmm_loop *loop; /* borrowed, as the others */
 	struct log *log;
-	struct vmm_serial *serial;
+	console_feed feed;
+	void *feed_userdata;
 	uint32_t ring_bytes;       /* 0: CONSOLE_RING_BYTES */
 	uint32_t lines_per_second; /* 0: CONSOLE_LINES_PER_SECOND */
 	bool no_lines;             /* nothing to the log */
@@ -70,7 +75,8 @@ struct console_config {
 struct console {
 	struct vmm_loop *loop;
 	struct log *log;
-	struct vmm_serial *serial;
+	console_feed feed;
+	void *feed_userdata;
 	struct ring ring;
 	struct lines lines;
 	bool no_lines;
@@ -82,18 +88,21 @@ struct console {
 	struct vmm_loop_source *output;      /* event: the guest wrote */
 	uint64_t batch_nsec;                 /* until the next such look */
 	struct vmm_loop_source *batch;       /* timer: see what it wrote since */
-	struct vmm_loop_source *input_ready; /* event: the UART has room again */
+	struct vmm_loop_source *input_ready; /* event: the guest has room again */
 	atomic_bool output_signalled;
 
 	struct console_client clients[CONSOLE_MAX_CLIENTS];
 	uint32_t last_id;
 
-	/* Read from the writer, and not taken by the UART yet. */
+	/* Read from the writer, and not taken by the guest yet. */
 	uint8_t input[CONSOLE_INPUT_BYTES];
 	size_t input_begin, input_end;
 };
 
 int console_init(struct console *console, const struct console_config *config);
+
+/* Before anything is attached: another device is the console. */
+void console_set_feed(struct console *console, console_feed feed, void *userdata);
 
 /* The guest wrote. Never blocks for longer than it takes to copy. */
 void console_output(struct console *console, const uint8_t *data, size_t n_bytes);
@@ -104,6 +113,9 @@ void console_input_ready(struct console *console);
  * and no VMM_CONSOLE_STEAL; -EUSERS: no room; -ENOTTY: fd is neither socket nor terminal.
  */
 int console_attach(struct console *console, int fd, uint32_t flags, uint32_t *ret_id);
+
+/* Whether it is the client with this id that writes. */
+bool console_writes(struct console *console, uint32_t id);
 
 unsigned int console_n_clients(const struct console *console);
 

@@ -217,7 +217,8 @@ static void handle(
 		open_console(client, message, fd);
 		break;
 	case VMM_CONTROL_RESIZE_CONSOLE:
-		refuse(client, header, -EOPNOTSUPP, "a serial console has no size");
+		answer(client, header, machine_resize_console(machine, &message->console),
+			"a serial console has no size");
 		break;
 	case VMM_CONTROL_SET_DRIVE_RATE:
 		set_drive_rate(client, message);

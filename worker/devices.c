@@ -21,6 +21,14 @@ static void serial_receive_ready(void *userdata)
 	console_input_ready(&machine->console);
 }
 
+/* In the loop's thread. */
+static size_t serial_feed(void *userdata, const uint8_t *data, size_t n_bytes)
+{
+	struct machine *machine = userdata;
+
+	return vmm_serial_receive(machine->serial, data, n_bytes);
+}
+
 static void power_off(void *userdata)
 {
 	machine_post(userdata, MACHINE_POWERED_OFF);
@@ -84,7 +92,8 @@ static int add_serial(struct machine *machine)
 		&(struct console_config){
 			.loop = machine->loop,
 			.log = &machine->log,
-			.serial = machine->serial,
+			.feed = serial_feed,
+			.feed_userdata = machine,
 			.ring_bytes = machine->spec->console_ring_bytes,
 			.no_lines = machine->spec->flags & VMM_SPEC_NO_CONSOLE_LOG,
 			.lines_per_second = machine->spec->log_lines_per_second,

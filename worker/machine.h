@@ -39,6 +39,7 @@
 #include <vmmcore/platform.h>
 #include <vmmcore/serial.h>
 #include <vmmcore/virtio-blk.h>
+#include <vmmcore/virtio-console.h>
 #include <vmmcore/virtio-net.h>
 #include <vmmcore/virtio-rng.h>
 #include <vmmcore/virtio-vsock.h>
@@ -74,6 +75,18 @@ enum machine_post {
 	MACHINE_VCPU_FAILED = 1 << 5, /* see struct vcpu */
 };
 
+struct machine_virtio;
+
+/* A queue that the machine's loop serves. */
+struct machine_queue {
+	struct machine_virtio *virtio;
+	unsigned int index;
+	struct vmm_loop_source *source;
+};
+
+/* Of the devices that the machine's loop serves. */
+#define MACHINE_MAX_QUEUES 8
+
 /* A device on its transport. */
 struct machine_virtio {
 	char id[VMM_DEVICE_ID_SIZE];
@@ -85,7 +98,7 @@ struct machine_virtio {
 	uint32_t gsi;
 	int irq_fd; /* owned; -EBADF on PCI */
 
-	/* A block, a network, an entropy or a socket device. */
+	/* Each is of one kind. */
 	const struct vmm_spec_drive *drive; /* borrowed from the spec */
 	struct vmm_blk_file *file;          /* owned */
 	struct unsafe_backend unsafe;       /* where the drive's cache mode is that */
@@ -99,7 +112,9 @@ struct machine_virtio {
 	pthread_barrier_t barrier;          /* the thread is in its sandbox */
 	int thread_result;                  /* before the barrier */
 	struct vmm_virtio_rng *rng;         /* owned */
-	struct vmm_loop_source *sources[2];
+	struct vmm_virtio_console *console; /* owned */
+	struct machine_queue queues[MACHINE_MAX_QUEUES];
+	struct vmm_loop_source *due; /* what a limit held back */
 	atomic_bool settling; /* a pause waits for its requests */
 	bool said_broken;     /* once in a worker's life */
 };
@@ -195,6 +210,16 @@ int machine_add_transport(struct machine *machine, struct machine_virtio *virtio
 struct vmm_ratelimit_config machine_limits(const struct vmm_spec_rate *rate);
 struct machine_virtio *machine_find_drive(struct machine *machine, const char *id);
 int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate);
+
+/* Has the machine's loop serve all its queues. */
+int machine_serve_queues(struct machine_virtio *virtio);
+/* Of a negative result of vmm_virtio_process(): the guest made a fault. Says so once. */
+void machine_check_broken(struct machine_virtio *virtio, int r);
+
+/* hvc.c */
+int machine_add_console(struct machine *machine);
+/* -EOPNOTSUPP where the console is a serial port, -ENOENT where somebody else writes to it. */
+int machine_resize_console(struct machine *machine, const struct vmm_control_console *size);
 
 /* thread.c: a thread for virtio->loop, in the sandbox of that kind when this returns 0. */
 int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name);

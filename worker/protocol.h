@@ -93,7 +93,7 @@ enum vmm_spec_flag {
 	VMM_SPEC_SHARED_MEMORY = 1u << 2,    /* memory: a memfd, for back ends */
 	VMM_SPEC_RNG = 1u << 3,              /* a virtio-rng */
 	VMM_SPEC_BALLOON = 1u << 4,          /* a virtio-balloon */
-	VMM_SPEC_VIRTIO_CONSOLE = 1u << 5,   /* a virtio-console beside ttyS0 */
+	VMM_SPEC_VIRTIO_CONSOLE = 1u << 5,   /* the console is a virtio-console, hvc0 */
 	VMM_SPEC_NO_CONSOLE_LOG = 1u << 6,   /* do not copy the console to the log */
 	VMM_SPEC_WATCHDOG = 1u << 7,         /* a watchdog device for the guest */
 };
@@ -210,6 +210,7 @@ struct vmm_spec {
 	struct vmm_spec_rate vsock_transmit_rate; /* from the guest */
 	uint64_t balloon_bytes;
 	struct vmm_spec_rate rng_rate;
+	struct vmm_spec_rate console_rate; /* of a virtio-console's output */
 
 	uint32_t n_drives;
 	uint32_t n_networks;
@@ -400,7 +401,7 @@ enum vmm_console_flag {
 
 /* The descriptor: a stream socket or a pty master's peer; the worker makes it non-blocking. */
 struct vmm_control_console {
-	uint32_t id; /* OPEN: 0 in the request; RESIZE: from the reply */
+	uint32_t id; /* OPEN: 0 in the request; RESIZE: from the reply, or 0 for whoever writes */
 	uint32_t flags;
 	uint16_t rows; /* 0: unknown */
 	uint16_t columns;

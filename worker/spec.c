@@ -332,6 +332,10 @@ static int check_machine(struct checker *checker)
 	if (spec->log_lines_per_second > LOG_MAX_LINES)
 		return bad(checker, "console: %u lines a second are more than %u",
 			spec->log_lines_per_second, LOG_MAX_LINES);
+	if (!(spec->flags & VMM_SPEC_VIRTIO_CONSOLE) &&
+		spec->console_rate.bytes.rate_per_second + spec->console_rate.ops.rate_per_second !=
+			0)
+		return bad(checker, "console: limits, and it is a serial port");
 	if (spec->vsock_cid != 0 &&
 		(spec->vsock_cid < VSOCK_FIRST_CID || spec->vsock_cid == UINT32_MAX))
 		return bad(checker, "vsock: CID %u is reserved", spec->vsock_cid);
@@ -403,6 +407,9 @@ int vmm_spec_check(
 	if (r < 0)
 		return r;
 	r = check_rate(&checker, &spec->rng_rate, "rng");
+	if (r < 0)
+		return r;
+	r = check_rate(&checker, &spec->console_rate, "console");
 	if (r < 0)
 		return r;
 	r = check_rate(&checker, &spec->vsock_receive_rate, "vsock, to the guest");

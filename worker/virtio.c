@@ -224,10 +224,10 @@ int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_
 	return vmm_virtio_blk_set_limits(virtio->blk, &limits);
 }
 
-/* ---- entropy ---- */
+/* ---- what the machine's loop serves ---- */
 
-/* The guest made a fault: the device has told it already, and others go on. */
-static void say_broken(struct machine_virtio *virtio, int r)
+/* The device has told the guest already, and others go on. */
+void machine_check_broken(struct machine_virtio *virtio, int r)
 {
 	struct machine *machine = virtio->machine;
 
@@ -239,19 +239,38 @@ static void say_broken(struct machine_virtio *virtio, int r)
 	control_event(machine, VMM_EVENT_DEVICE_BROKEN, 0, virtio->id);
 }
 
-static int on_rng_kick(struct vmm_loop_source *source, uint32_t events, void *userdata)
+static int on_kick(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
-	struct machine_virtio *virtio = userdata;
+	struct machine_queue *queue = userdata;
 
-	say_broken(virtio, vmm_virtio_process(virtio->device, 0));
+	machine_check_broken(
+		queue->virtio, vmm_virtio_process(queue->virtio->device, queue->index));
 	return 0;
 }
+
+int machine_serve_queues(struct machine_virtio *virtio)
+{
+	unsigned int n = vmm_virtio_n_queues(virtio->device);
+	int r = 0;
+
+	assert(n <= ARRAY_SIZE(virtio->queues));
+	for (unsigned int i = 0; r == 0 && i < n; i++) {
+		struct machine_queue *queue = &virtio->queues[i];
+
+		*queue = (struct machine_queue){ .virtio = virtio, .index = i };
+		r = vmm_loop_add_fd(virtio->machine->loop, vmm_virtio_kick_fd(virtio->device, i),
+			EPOLLIN, on_kick, queue, &queue->source);
+	}
+	return r;
+}
+
+/* ---- entropy ---- */
 
 static int on_rng_due(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
 	struct machine_virtio *virtio = userdata;
 
-	say_broken(virtio, vmm_virtio_rng_process(virtio->rng));
+	machine_check_broken(virtio, vmm_virtio_rng_process(virtio->rng));
 	return 0;
 }
 
@@ -268,11 +287,10 @@ static int add_rng(struct machine *machine)
 	if (r < 0)
 		return machine_fail_host(machine, r, "rng");
 	virtio->device = vmm_virtio_rng_device(virtio->rng);
-	r = vmm_loop_add_fd(machine->loop, vmm_virtio_kick_fd(virtio->device, 0), EPOLLIN,
-		on_rng_kick, virtio, &virtio->sources[0]);
+	r = machine_serve_queues(virtio);
 	if (r == 0)
 		r = vmm_loop_add_fd(machine->loop, vmm_virtio_rng_fd(virtio->rng), EPOLLIN,
-			on_rng_due, virtio, &virtio->sources[1]);
+			on_rng_due, virtio, &virtio->due);
 	return r < 0 ? machine_fail_host(machine, r, "rng")
 		     : machine_add_transport(machine, virtio);
 }
@@ -293,6 +311,11 @@ int machine_add_virtio(struct machine *machine)
 	}
 	if (machine->spec->flags & VMM_SPEC_RNG) {
 		r = add_rng(machine);
+		if (r != 0)
+			return r;
+	}
+	if (machine->spec->flags & VMM_SPEC_VIRTIO_CONSOLE) {
+		r = machine_add_console(machine);
 		if (r != 0)
 			return r;
 	}
