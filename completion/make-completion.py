@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-RUNNING = {"stop", "terminate", "reboot", "pause", "resume", "kill", "console", "wait"}
+RUNNING = {"stop", "terminate", "reboot", "pause", "resume", "kill", "console", "wait", "memory"}
 # Options whose arguments bash's script completes by itself.
 KNOWN = {"json", "state", "job-mode", "kill-whom", "signal", "output", "kernel", "initrd", "drive",
          "root", "host", "format"}

@@ -309,6 +309,7 @@ int verb_doctor(struct ctl *ctl, char **arguments);
 int verb_enable(struct ctl *ctl, char **arguments);
 int verb_disable(struct ctl *ctl, char **arguments);
 int verb_reload(struct ctl *ctl, char **arguments);
+int verb_memory(struct ctl *ctl, char **arguments);
 int verb_console(struct ctl *ctl, char **arguments);
 int verb_list_images(struct ctl *ctl, char **arguments);
 int verb_import_image(struct ctl *ctl, char **arguments);

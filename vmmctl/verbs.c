@@ -118,6 +118,11 @@ const struct verb ctl_verbs[] = {
 	{ "pause", NULL, "NAME...", 1, -1, GROUP_RUN, "Stop the CPUs of machines", NULL, NULL,
 		verb_pause },
 	{ "resume", NULL, "NAME...", 1, -1, GROUP_RUN, "Let them go on", NULL, NULL, verb_resume },
+	{ "memory", NULL, "NAME [SIZE]", 1, 2, GROUP_RUN,
+		"Show or change how much memory a machine has", NULL,
+		"Up to Memory= of its file by the balloon, which Balloon=yes asks for; above that up\n"
+		"to HotplugMemory= more. The guest follows as it can.",
+		verb_memory },
 	{ "kill", NULL, "NAME...", 1, -1, GROUP_RUN, "Send a signal to the worker of machines",
 		"signal kill-whom",
 		"The guest sees nothing of it: use stop or terminate to end a machine.",

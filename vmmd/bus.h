@@ -87,12 +87,18 @@ int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *e
 int method_running_machine(
 	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);
 
-/* Asks the worker, and answers message without arguments when it has done so. */
+/* Sends the reply to message that belongs to the worker's. */
+typedef int (*method_replier)(sd_bus_message *message, const struct vmm_control_message *answer);
+
+/* Asks the worker; replier NULL: then message is answered without arguments. */
 int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *machine,
-	uint32_t type, const void *payload, size_t size, sd_bus_error *error);
+	uint32_t type, const void *payload, size_t size, method_replier replier,
+	sd_bus_error *error);
 
 /* methods-devices.c */
 int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_get_memory(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /*

@@ -92,23 +92,45 @@ static int check_paths(const struct vm_config *config, struct config_messages *m
 	return 0;
 }
 
-static int check_memory(const struct vm_config *config, struct config_messages *messages)
+static int check_multiple(const struct vm_config *config, const struct config_number *number,
+	const char *key, struct config_messages *messages)
 {
 	const struct config_machine *machine = &config->machine;
-	struct config_where where = machine->memory_bytes.where;
+	struct config_where where = number->where;
 	uint64_t page = machine->huge_pages.value == CONFIG_HUGE_PAGES_2M   ? UINT64_C(2) << 20
 			: machine->huge_pages.value == CONFIG_HUGE_PAGES_1G ? UINT64_C(1) << 30
 									    : 4096;
 	char size[32], unit[32];
 
-	if (machine->memory_bytes.value % page == 0)
+	if (number->value % page == 0)
 		return 0;
 	if (where.line == 0)
 		where = machine->huge_pages.where;
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
-		"[Machine] Memory=", "\"%s\" is not a multiple of HugePages=%s",
-		config_format_size(machine->memory_bytes.value, size),
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line, key,
+		"\"%s\" is not a multiple of HugePages=%s", config_format_size(number->value, size),
 		config_format_size(page, unit));
+}
+
+static int check_memory(const struct vm_config *config, struct config_messages *messages)
+{
+	int r;
+
+	r = check_multiple(config, &config->machine.memory_bytes, "[Machine] Memory=", messages);
+	return r < 0 ? r
+		     : check_multiple(config, &config->machine.hotplug_bytes,
+			       "[Machine] HotplugMemory=", messages);
+}
+
+static int check_watchdog(const struct vm_config *config, struct config_messages *messages)
+{
+	const struct config_machine *machine = &config->machine;
+	struct config_where where = machine->watchdog.where;
+
+	if (machine->watchdog.value == CONFIG_WATCHDOG_NO ||
+		machine->transport.value == CONFIG_TRANSPORT_PCI)
+		return 0;
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
+		"[Machine] Watchdog=", "is a PCI device, and Transport= is not pci");
 }
 
 static int check_command_line(const struct vm_config *config, struct config_messages *messages)
@@ -215,6 +237,8 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 		r = check_memory(config, messages);
 	if (r >= 0)
 		r = check_command_line(config, messages);
+	if (r >= 0)
+		r = check_watchdog(config, messages);
 	if (r >= 0)
 		r = check_host_ports(config, messages);
 	return r;

@@ -24,6 +24,7 @@ const size_t config_n_sections = ARRAY_SIZE(config_sections);
 /* In the order of the enums of config.h. */
 static const char *const transports[] = { "pci", "mmio", NULL };
 static const char *const consoles[] = { "serial", "virtio", NULL };
+static const char *const watchdogs[] = { "no", "restart", "fail", NULL };
 static const char *const huge_pages[] = { "no", "transparent", "2M", "1G", NULL };
 static const char *const caches[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
@@ -96,6 +97,31 @@ static const struct config_key keys[] = {
 		.doc = "The device that the console is: the serial port (ttyS0), or a virtio console (hvc0), "
 		       "which is faster and has a size. What the guest writes to the serial port is shown "
 		       "in both cases." },
+	{ .section = "Machine",
+		.name = "Watchdog",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = MACHINE(watchdog),
+		.choices = watchdogs,
+		.fallback = "no",
+		.doc = "A watchdog timer (i6300esb) for the guest, and what follows when the guest no longer "
+		       "serves it: a restart as at a reboot, or a failure as at a panic. Needs "
+		       "Transport=pci." },
+	{ .section = "Machine",
+		.name = "Balloon",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = MACHINE(balloon),
+		.fallback = "no",
+		.doc = "A virtio balloon: memory that the guest frees goes back to the host by itself, and "
+		       "vmmctl memory changes how much the guest has." },
+	{ .section = "Machine",
+		.name = "HotplugMemory",
+		.type = CONFIG_TYPE_SIZE,
+		.offset = MACHINE(hotplug_bytes),
+		.maximum = TIB,
+		.multiple = 2 * MIB,
+		.fallback = "0",
+		.doc = "How much memory can be plugged on top of Memory= while the machine runs, by vmmctl "
+		       "memory; costs nothing before." },
 	{ .section = "Boot",
 		.name = "Kernel",
 		.type = CONFIG_TYPE_PATH,

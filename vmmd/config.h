@@ -97,6 +97,12 @@ enum config_console {
 	CONFIG_CONSOLE_VIRTIO,
 };
 
+enum config_watchdog {
+	CONFIG_WATCHDOG_NO,
+	CONFIG_WATCHDOG_RESTART,
+	CONFIG_WATCHDOG_FAIL,
+};
+
 enum config_huge_pages {
 	CONFIG_HUGE_PAGES_NO,
 	CONFIG_HUGE_PAGES_TRANSPARENT,
@@ -126,6 +132,9 @@ struct config_machine {
 	struct config_number transport;  /* enum config_transport */
 	struct config_number rng;        /* boolean */
 	struct config_number console;    /* enum config_console */
+	struct config_number watchdog;   /* enum config_watchdog */
+	struct config_number balloon;    /* boolean */
+	struct config_number hotplug_bytes;
 };
 
 struct config_boot {

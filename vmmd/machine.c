@@ -298,6 +298,8 @@ void machine_set_result(struct machine *machine, const char *result, int exit_st
 	/* One exit status for both; the worker has said which it was. */
 	if (strcmp(result, "guest-panic") == 0 && machine->last_end == VMM_END_TRIPLE_FAULT)
 		result = "triple-fault";
+	if (strcmp(result, "guest-panic") == 0 && machine->last_end == VMM_END_WATCHDOG)
+		result = "watchdog";
 	if (strcmp(machine->result, result) == 0 && machine->exit_status == exit_status)
 		return;
 	machine->result = result;
@@ -435,6 +437,10 @@ void machine_control_event(struct machine *machine, const struct vmm_control_eve
 		machine_set_status(machine, "the guest has %s",
 			event->end == VMM_END_TRIPLE_FAULT ? "crashed (triple fault)" : "panicked");
 		log_line(LOG_ERR, &about, "%s", machine->status_text);
+		break;
+	case VMM_EVENT_WATCHDOG:
+		about.event = "watchdog";
+		log_line(LOG_WARNING, &about, "the guest has hung: its watchdog has expired");
 		break;
 	case VMM_EVENT_RESET:
 		about.id = LOG_ID_REBOOTED;

@@ -89,5 +89,95 @@ int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error 
 	r = method_running_machine(bus, name, &machine, error);
 	return r < 0 ? r
 		     : method_ask_worker(bus, message, machine, VMM_CONTROL_RESIZE_CONSOLE,
-			       &console, sizeof(console), error);
+			       &console, sizeof(console), NULL, error);
+}
+
+/* ---- memory ---- */
+
+static int append_memory(sd_bus_message *reply, const struct vmm_control_memory *memory)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{ "Base", memory->base_bytes },
+		{ "Maximum", memory->maximum_bytes },
+		{ "Target", memory->target_bytes },
+		{ "Balloon", memory->balloon_bytes },
+		{ "Plugged", memory->plugged_bytes },
+		{ "Reported", memory->reported_bytes },
+		{ "StatsTimestampMonotonic", memory->stats_usec ? memory->stats_usec : UINT64_MAX },
+		{ "Free", memory->free_bytes },
+		{ "Available", memory->available_bytes },
+		{ "Total", memory->total_bytes },
+		{ "DiskCaches", memory->disk_caches_bytes },
+		{ "SwapIn", memory->swap_in_bytes },
+		{ "SwapOut", memory->swap_out_bytes },
+		{ "MajorFaults", memory->major_faults },
+		{ "MinorFaults", memory->minor_faults },
+	};
+	int r;
+
+	r = sd_bus_message_open_container(reply, 'a', "{st}");
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(rows); i++)
+		if (rows[i].value != UINT64_MAX)
+			r = sd_bus_message_append(reply, "{st}", rows[i].name, rows[i].value);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int memory_reply(sd_bus_message *message, const struct vmm_control_message *answer)
+{
+	sd_bus_message *reply = NULL;
+	int r;
+
+	r = sd_bus_message_new_method_return(message, &reply);
+	if (r >= 0)
+		r = append_memory(reply, &answer->memory);
+	if (r >= 0)
+		r = sd_bus_send(NULL, reply, NULL);
+	sd_bus_message_unref(reply);
+	return r;
+}
+
+int method_get_memory(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	const char *name;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = method_running_machine(bus, name, &machine, error);
+	return r < 0 ? r
+		     : method_ask_worker(bus, message, machine, VMM_CONTROL_GET_MEMORY, NULL, 0,
+			       memory_reply, error);
+}
+
+int method_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct vmm_control_memory_target target;
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	const char *name;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "tt", &target.bytes, &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	r = polkit_check(
+		bus, message, ACTION_MANAGE_MACHINES, name, "set-memory", method_set_memory, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	r = method_running_machine(bus, name, &machine, error);
+	return r < 0 ? r
+		     : method_ask_worker(bus, message, machine, VMM_CONTROL_SET_MEMORY, &target,
+			       sizeof(target), NULL, error);
 }

@@ -199,6 +199,7 @@ struct request {
 	int master_fd;           /* owned: a console's, or -EBADF */
 	char path[64];           /* of its other side */
 	pid_t leader;            /* whose counters these will be */
+	method_replier replier;  /* may be NULL */
 };
 
 static void request_free(struct request *request)
@@ -242,6 +243,8 @@ static void worker_done(void *userdata, int error, const struct vmm_control_mess
 	if (error < 0)
 		answer_error(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
 			reply ? reply->text : NULL);
+	else if (request->replier)
+		request->replier(request->message, reply);
 	else
 		sd_bus_reply_method_return(request->message, NULL);
 	request_free(request);
@@ -267,7 +270,8 @@ int method_running_machine(
 }
 
 int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *machine,
-	uint32_t type, const void *payload, size_t size, sd_bus_error *error)
+	uint32_t type, const void *payload, size_t size, method_replier replier,
+	sd_bus_error *error)
 {
 	struct request *request;
 	int r;
@@ -275,6 +279,7 @@ int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *
 	r = request_new(bus, message, &request, error);
 	if (r < 0)
 		return r;
+	request->replier = replier;
 	r = control_request(machine->control, type, payload, size, -EBADF, worker_done, request);
 	if (r < 0) {
 		request_free(request);
@@ -303,7 +308,7 @@ static int simple_request(sd_bus_message *message, struct bus *bus, const char *
 	if (r <= 0)
 		return r < 0 ? r : 1;
 	r = method_running_machine(bus, name, &machine, error);
-	return r < 0 ? r : method_ask_worker(bus, message, machine, type, NULL, 0, error);
+	return r < 0 ? r : method_ask_worker(bus, message, machine, type, NULL, 0, NULL, error);
 }
 
 int method_pause(sd_bus_message *message, void *userdata, sd_bus_error *error)

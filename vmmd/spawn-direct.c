@@ -171,6 +171,7 @@ static int status_of_end(uint32_t end)
 		return VMM_WORKER_EXIT_REBOOT;
 	case VMM_END_PANIC:
 	case VMM_END_TRIPLE_FAULT:
+	case VMM_END_WATCHDOG:
 		return VMM_WORKER_EXIT_CRASH;
 	default:
 		return VMM_WORKER_EXIT_FAILURE;

@@ -53,6 +53,13 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 		spec->flags |= VMM_SPEC_RNG;
 	if (machine->console.value == CONFIG_CONSOLE_VIRTIO)
 		spec->flags |= VMM_SPEC_VIRTIO_CONSOLE;
+	if (machine->balloon.value)
+		spec->flags |= VMM_SPEC_BALLOON;
+	spec->hotplug_bytes = machine->hotplug_bytes.value;
+	if (machine->watchdog.value != CONFIG_WATCHDOG_NO)
+		spec->flags |= VMM_SPEC_WATCHDOG;
+	if (machine->watchdog.value == CONFIG_WATCHDOG_FAIL)
+		spec->watchdog_action = VMM_WATCHDOG_FAIL;
 	if (machine->prefault.value)
 		spec->flags |= VMM_SPEC_PREFAULT;
 	switch (machine->huge_pages.value) {

@@ -55,10 +55,8 @@ int machine_check_support(struct machine *machine)
 				spec->networks[i].id);
 	if (spec->vsock_vhost_fd != 0)
 		return machine_fail_config(machine, "vsock: this worker has no vhost");
-	if (spec->flags & VMM_SPEC_BALLOON)
-		return machine_fail_config(machine, "balloon: this worker has no balloon device");
-	if (spec->flags & VMM_SPEC_WATCHDOG)
-		return machine_fail_config(machine, "watchdog: this worker has no such device");
+	if ((spec->flags & VMM_SPEC_WATCHDOG) && spec->transport != VMM_TRANSPORT_PCI)
+		return machine_fail_config(machine, "watchdog: it is a PCI device");
 	if (spec->ready != VMM_READY_RUNNING)
 		return machine_fail_config(
 			machine, "ready: this worker cannot hear from the guest that it is ready");
@@ -109,7 +107,8 @@ static int add_region(struct machine *machine, uint64_t gpa, uint64_t size_bytes
 		.backing = spec->flags & VMM_SPEC_SHARED_MEMORY ? VMM_MEM_MEMFD : VMM_MEM_ANONYMOUS,
 		.huge_page_bytes = spec->huge_page_bytes,
 		.transparent_huge = spec->flags & VMM_SPEC_TRANSPARENT_HUGE,
-		.prefault = spec->flags & VMM_SPEC_PREFAULT,
+		.prefault = (spec->flags & VMM_SPEC_PREFAULT) &&
+			    (gpa == 0 || gpa != machine->hotplug_gpa),
 	};
 	int r;
 
@@ -142,6 +141,11 @@ int machine_add_memory(struct machine *machine)
 	r = add_region(machine, 0, low_bytes);
 	if (r == 0 && high_bytes > 0)
 		r = add_region(machine, VMM_LAYOUT_HIGH_RAM_GPA, high_bytes);
+	if (r == 0 && machine->spec->hotplug_bytes > 0) {
+		machine->hotplug_gpa =
+			ALIGN_UP(VMM_LAYOUT_HIGH_RAM_GPA + high_bytes, MACHINE_HOTPLUG_ALIGNMENT);
+		r = add_region(machine, machine->hotplug_gpa, machine->spec->hotplug_bytes);
+	}
 	return r;
 }
 
@@ -215,6 +219,18 @@ static int write_smbios(struct machine *machine)
 	return r;
 }
 
+/* A start is a new generation: whatever state the disks are in, its randomness is its own. */
+static int write_generation(struct machine *machine)
+{
+	int r;
+
+	r = vmm_vmgenid_write(machine->mem, MACHINE_VMGENID_GPA, NULL);
+	return r < 0 ? r
+		     : vmm_vmclock_new(&(struct vmm_vmclock_config){ .mem = machine->mem,
+					       .gpa = MACHINE_VMCLOCK_GPA },
+			       &machine->vmclock);
+}
+
 int machine_write_tables(struct machine *machine)
 {
 	const struct vmm_acpi_serial serial = {
@@ -238,9 +254,15 @@ int machine_write_tables(struct machine *machine)
 		.pvpanic_port = VMM_PVPANIC_PORT,
 		.rtc = true,
 		.i8042 = true,
+		.vmgenid_gpa = MACHINE_VMGENID_GPA,
+		.vmclock_gpa = MACHINE_VMCLOCK_GPA,
 	};
 	struct vmm_acpi_tables tables;
 	int r;
+
+	r = write_generation(machine);
+	if (r < 0)
+		return machine_fail_host(machine, r, "writing the generation");
 
 	for (size_t i = 0; i < machine->n_virtio; i++) {
 		const struct machine_virtio *virtio = &machine->virtio[i];
@@ -277,19 +299,26 @@ static const char *loader_prefix(const char *text)
 int machine_load_kernel(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
-	const struct vmm_loader_range ecam = {
-		.gpa = MACHINE_ECAM_GPA,
-		.size_bytes = VMM_PCI_ECAM_BYTES,
-		.type = VMM_LOADER_RESERVED,
-	};
+	const struct vmm_loader_range ranges[] = { {
+							   .gpa = MACHINE_ECAM_GPA,
+							   .size_bytes = VMM_PCI_ECAM_BYTES,
+							   .type = VMM_LOADER_RESERVED,
+						   },
+		{
+			.gpa = machine->hotplug_gpa,
+			.size_bytes = spec->hotplug_bytes,
+			.type = VMM_LOADER_LEFT_OUT,
+		} };
+	/* The first only with PCI, the second only with such memory. */
+	size_t first = machine->pci ? 0 : 1;
 	struct vmm_loader_config config = {
 		.kernel_fd = machine_fd(machine, spec->kernel_fd),
 		.has_initrd = spec->initrd_fd != 0,
 		.initrd_fd = machine_fd(machine, spec->initrd_fd),
 		.cmdline = spec->command_line,
 		.rsdp_gpa = machine->rsdp_gpa,
-		.reserved = &ecam,
-		.n_reserved = machine->pci ? 1 : 0,
+		.reserved = ranges + first,
+		.n_reserved = (spec->hotplug_bytes > 0 ? 2 : 1) - first,
 	};
 	struct vmm_loader_result result;
 	struct vmm_loader_error error;

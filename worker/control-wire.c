@@ -21,6 +21,8 @@ static_assert(sizeof(struct vmm_control_event) == 152, "wire layout");
 static_assert(sizeof(struct vmm_control_stats) == 528, "wire layout");
 static_assert(sizeof(struct vmm_control_vsock_request) == 24, "wire layout");
 static_assert(sizeof(struct vmm_control_vsock_answer) == 8, "wire layout");
+static_assert(sizeof(struct vmm_control_memory) == 128, "wire layout");
+static_assert(sizeof(struct vmm_control_memory_target) == 8, "wire layout");
 
 /* Sizes of the payloads of a request and of a reply that says success. */
 static const struct {
@@ -44,6 +46,8 @@ static const struct {
 		sizeof(struct vmm_control_drive_stats), 0 },
 	[VMM_CONTROL_GET_STATS] = { 0, sizeof(struct vmm_control_stats), 0 },
 	[VMM_CONTROL_CONNECT_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 1 },
+	[VMM_CONTROL_GET_MEMORY] = { 0, sizeof(struct vmm_control_memory), 0 },
+	[VMM_CONTROL_SET_MEMORY] = { sizeof(struct vmm_control_memory_target), 0, 0 },
 	[VMM_CONTROL_REFUSE_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 0 },
 };
 
@@ -166,6 +170,9 @@ static bool reply_is_valid(uint32_t type, const struct vmm_control_message *mess
 		return status->state < VMM_STATE_COUNT && status->end < VMM_END_COUNT &&
 		       status->transport < VMM_TRANSPORT_COUNT &&
 		       vmm_message_string_ends(status->text, sizeof(status->text));
+	case VMM_CONTROL_GET_MEMORY:
+		return (message->memory.flags & ~VMM_MEMORY_FLAGS) == 0 &&
+		       message->memory.reserved == 0;
 	case VMM_CONTROL_OPEN_CONSOLE:
 		return console_is_valid(&message->console) && message->console.id != 0;
 	case VMM_CONTROL_GET_DRIVE:

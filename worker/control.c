@@ -180,6 +180,24 @@ static void get_stats(struct control_client *client, const struct vmm_control_me
 	reply(client, &message->header, &stats, sizeof(stats));
 }
 
+static void get_memory(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct vmm_control_memory memory;
+
+	memory_get(client->machine, &memory);
+	reply(client, &message->header, &memory, sizeof(memory));
+}
+
+static void set_memory(struct control_client *client, const struct vmm_control_message *message)
+{
+	int r = memory_set(client->machine, message->memory_target.bytes);
+
+	answer(client, &message->header, r,
+		r == -EOPNOTSUPP ? "the machine has no balloon, or no memory to plug, for that"
+		: r == -ERANGE   ? "that is more than the machine can have"
+				 : "that is not whole pages, or blocks of 2 MiB or a huge page");
+}
+
 static void handle(
 	struct control_client *client, const struct vmm_control_message *message, int *fd)
 {
@@ -231,6 +249,12 @@ static void handle(
 		break;
 	case VMM_CONTROL_GET_STATS:
 		get_stats(client, message);
+		break;
+	case VMM_CONTROL_GET_MEMORY:
+		get_memory(client, message);
+		break;
+	case VMM_CONTROL_SET_MEMORY:
+		set_memory(client, message);
 		break;
 	case VMM_CONTROL_CONNECT_VSOCK:
 		answer(client, header,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* devices: the serial port, the platform's small devices and the PCI bridge of a machine. */
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "base/util.h"
@@ -53,6 +54,17 @@ static const struct vmm_serial_ops serial_ops = {
 static const struct vmm_ged_ops ged_ops = { .power_off = power_off, .reset = reset };
 static const struct vmm_i8042_ops i8042_ops = { .reset = reset };
 static const struct vmm_pvpanic_ops pvpanic_ops = { .event = panic_event };
+
+static void watchdog_expired(void *userdata)
+{
+	struct machine *machine = userdata;
+
+	machine_post(machine, machine->spec->watchdog_action == VMM_WATCHDOG_FAIL
+				      ? MACHINE_HUNG_FAIL
+				      : MACHINE_HUNG);
+}
+
+static const struct vmm_watchdog_ops watchdog_ops = { .expired = watchdog_expired };
 
 /* ---- the phase ---- */
 
@@ -154,6 +166,30 @@ static int add_rest(struct machine *machine)
 		&machine->pci);
 }
 
+static int on_watchdog_due(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	return vmm_watchdog_process(userdata);
+}
+
+static int add_watchdog(struct machine *machine)
+{
+	struct vmm_watchdog_config config = {
+		.bus = machine->pci,
+		.slot = VMM_PCI_SLOT_ANY,
+		.ops = &watchdog_ops,
+		.userdata = machine,
+	};
+	int r;
+
+	if (!(machine->spec->flags & VMM_SPEC_WATCHDOG))
+		return 0;
+	r = vmm_watchdog_new(&config, &machine->guest_watchdog);
+	if (r < 0)
+		return r;
+	return vmm_loop_add_fd(machine->loop, vmm_watchdog_fd(machine->guest_watchdog), EPOLLIN,
+		on_watchdog_due, machine->guest_watchdog, &machine->guest_watchdog_due);
+}
+
 int machine_add_platform(struct machine *machine)
 {
 	static const struct {
@@ -164,6 +200,7 @@ int machine_add_platform(struct machine *machine)
 		{ "event device", add_ged },
 		{ "keyboard controller", add_i8042 },
 		{ "platform devices", add_rest },
+		{ "watchdog", add_watchdog },
 	};
 	int r;
 

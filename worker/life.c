@@ -120,6 +120,7 @@ int life_exit_status(const struct life *life)
 		return VMM_WORKER_EXIT_REBOOT;
 	case VMM_END_PANIC:
 	case VMM_END_TRIPLE_FAULT:
+	case VMM_END_WATCHDOG:
 		return VMM_WORKER_EXIT_CRASH;
 	default:
 		return VMM_WORKER_EXIT_FAILURE;
@@ -137,6 +138,8 @@ static const char *end_text(enum vmm_end end)
 		return "guest panicked";
 	case VMM_END_TRIPLE_FAULT:
 		return "guest crashed (triple fault)";
+	case VMM_END_WATCHDOG:
+		return "guest hung (its watchdog expired)";
 	case VMM_END_STOPPED:
 		return "stopped hard";
 	default:

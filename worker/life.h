@@ -12,7 +12,7 @@
  *   |------------------------------|-------------|
  *   | power-off, hard stop         | 0           |
  *   | reset (not during a stop)    | 133         |
- *   | panic, triple fault          | 70          |
+ *   | panic, triple fault, watchdog| 70          |
  *   | host failure                 | 1           |
  *
  * The first end counts.

@@ -38,18 +38,22 @@
 #include <vmmcore/pci.h>
 #include <vmmcore/platform.h>
 #include <vmmcore/serial.h>
+#include <vmmcore/virtio-balloon.h>
 #include <vmmcore/virtio-blk.h>
 #include <vmmcore/virtio-console.h>
+#include <vmmcore/virtio-mem.h>
 #include <vmmcore/virtio-net.h>
 #include <vmmcore/virtio-rng.h>
 #include <vmmcore/virtio-vsock.h>
 #include <vmmcore/virtio.h>
+#include <vmmcore/watchdog.h>
 
 #include "worker/console.h"
 #include "worker/control.h"
 #include "worker/credentials.h"
 #include "worker/life.h"
 #include "worker/log.h"
+#include "worker/memory.h"
 #include "worker/notify.h"
 #include "worker/protocol.h"
 #include "worker/sandbox.h"
@@ -63,6 +67,13 @@
 #define MACHINE_ECAM_GPA UINT64_C(0xe0000000)
 #define MACHINE_MMIO_GPA UINT64_C(0xe8000000)
 
+/* A kernel adds memory in pieces of up to 2 GiB, which begin at a multiple of that. */
+#define MACHINE_HOTPLUG_ALIGNMENT (UINT64_C(2) << 30)
+
+/* In what firmware would have below 1 MiB, which no guest takes for its own. */
+#define MACHINE_VMGENID_GPA UINT64_C(0xd0000)
+#define MACHINE_VMCLOCK_GPA UINT64_C(0xd1000)
+
 #define MACHINE_MAX_VIRTIO (VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS + 8)
 
 /* What vCPU threads tell the loop's. */
@@ -73,6 +84,8 @@ enum machine_post {
 	MACHINE_TRIPLE_FAULT = 1 << 3,
 	MACHINE_CANNOT_RUN = 1 << 4,  /* guest code that KVM can not run */
 	MACHINE_VCPU_FAILED = 1 << 5, /* see struct vcpu */
+	MACHINE_HUNG = 1 << 6,        /* its watchdog expired: to restart */
+	MACHINE_HUNG_FAIL = 1 << 7,   /* the same: to fail */
 };
 
 struct machine_virtio;
@@ -113,10 +126,12 @@ struct machine_virtio {
 	int thread_result;                  /* before the barrier */
 	struct vmm_virtio_rng *rng;         /* owned */
 	struct vmm_virtio_console *console; /* owned */
+	struct vmm_virtio_balloon *balloon; /* owned */
+	struct vmm_virtio_mem *hotplug;     /* owned */
 	struct machine_queue queues[MACHINE_MAX_QUEUES];
 	struct vmm_loop_source *due; /* what a limit held back */
-	atomic_bool settling; /* a pause waits for its requests */
-	bool said_broken;     /* once in a worker's life */
+	atomic_bool settling;        /* a pause waits for its requests */
+	bool said_broken;            /* once in a worker's life */
 };
 
 /* An edge-triggered line through an eventfd into the interrupt controller. */
@@ -145,9 +160,10 @@ struct machine {
 	struct vmm_loop_source *posts;    /* signalled by machine_post() */
 	struct vmm_loop_source *tick;     /* life */
 	struct vmm_loop_source *watchdog; /* WATCHDOG=1 */
-	struct vmm_loop_source *settled;  /* devices are paused */
-	_Atomic unsigned int posted;      /* enum machine_post */
-	atomic_bool over;                 /* vCPUs run no more guest code */
+	struct vmm_loop_source *guest_watchdog_due;
+	struct vmm_loop_source *settled; /* devices are paused */
+	_Atomic unsigned int posted;     /* enum machine_post */
+	atomic_bool over;                /* vCPUs run no more guest code */
 	int signal_fd;
 
 	struct vmm_mem *mem;
@@ -157,6 +173,7 @@ struct machine {
 	struct vmm_bus *mmio;
 	struct vmm_x86_entry entry;
 	uint64_t rsdp_gpa;
+	uint64_t hotplug_gpa; /* 0: none */
 
 	struct machine_line serial_line, i8042_line, ged_line;
 	struct vmm_serial *serial;
@@ -165,12 +182,15 @@ struct machine {
 	struct vmm_pvpanic *pvpanic;
 	struct vmm_ged *ged;
 	struct vmm_pci_bus *pci;
+	struct vmm_watchdog *guest_watchdog; /* owned; may be NULL */
+	struct vmm_vmclock *vmclock;
 	struct machine_virtio virtio[MACHINE_MAX_VIRTIO];
 	size_t n_virtio;
 
 	struct console console;
 	struct control control;
 	struct vsock vsock;
+	struct memory memory;
 	struct vcpus vcpus;
 
 	uint32_t watchdog_answers[VMM_SPEC_MAX_CPUS];

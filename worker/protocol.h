@@ -111,6 +111,12 @@ enum vmm_ready {
 	VMM_READY_COUNT,
 };
 
+enum vmm_watchdog_action {
+	VMM_WATCHDOG_RESTART = 0, /* as a reboot of the guest */
+	VMM_WATCHDOG_FAIL,        /* as a panic of the guest */
+	VMM_WATCHDOG_COUNT,
+};
+
 enum vmm_cache {
 	VMM_CACHE_WRITE_BACK = 0, /* host page cache, guest flushes honoured */
 	VMM_CACHE_WRITE_THROUGH,  /* each write is stable when it completes */
@@ -205,10 +211,11 @@ struct vmm_spec {
 	uint32_t vsock_cid; /* 0: no vsock */
 	uint32_t vsock_vhost_fd;
 	uint32_t vsock_listen_fd; /* SOCK_STREAM, for clients that say CONNECT; 0: none */
-	uint32_t reserved;
+	uint32_t watchdog_action; /* what follows when the guest's watchdog expires */
 	struct vmm_spec_rate vsock_receive_rate;  /* towards the guest */
 	struct vmm_spec_rate vsock_transmit_rate; /* from the guest */
 	uint64_t balloon_bytes;
+	uint64_t hotplug_bytes; /* memory on top that may be plugged; 0: none */
 	struct vmm_spec_rate rng_rate;
 	struct vmm_spec_rate console_rate; /* of a virtio-console's output */
 
@@ -325,6 +332,8 @@ enum vmm_control_type {
 	VMM_CONTROL_GET_STATS,      /* - -> struct vmm_control_stats */
 	VMM_CONTROL_CONNECT_VSOCK,  /* struct vmm_control_vsock_answer, 1 -> - */
 	VMM_CONTROL_REFUSE_VSOCK,   /* struct vmm_control_vsock_answer -> - */
+	VMM_CONTROL_GET_MEMORY,     /* - -> struct vmm_control_memory */
+	VMM_CONTROL_SET_MEMORY,     /* struct vmm_control_memory_target -> - */
 	VMM_CONTROL_COUNT,
 
 	/* without a request; id 0 */
@@ -363,6 +372,7 @@ enum vmm_end {
 	VMM_END_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
 	VMM_END_STOPPED,      /* hard, by request */
 	VMM_END_HOST_FAILURE,
+	VMM_END_WATCHDOG, /* the guest's expired, and that is to be a failure */
 	VMM_END_COUNT,
 };
 
@@ -454,6 +464,39 @@ struct vmm_control_vsock_answer {
 	uint64_t id;
 };
 
+enum vmm_memory_flag {
+	VMM_MEMORY_BALLOON = 1u << 0,
+	VMM_MEMORY_HOTPLUG = 1u << 1,
+};
+#define VMM_MEMORY_FLAGS UINT32_C(0x3)
+
+/* The guest's statistics are UINT64_MAX where it has not given them. */
+struct vmm_control_memory {
+	uint32_t flags; /* what there is to change it with */
+	uint32_t reserved;
+	uint64_t base_bytes;     /* what it started with */
+	uint64_t maximum_bytes;  /* base and all that can be plugged */
+	uint64_t target_bytes;   /* what it was last told to have */
+	uint64_t balloon_bytes;  /* given to the balloon */
+	uint64_t plugged_bytes;  /* on top of base */
+	uint64_t reported_bytes; /* given back by free page reporting, ever */
+	uint64_t stats_usec;     /* CLOCK_MONOTONIC: of the statistics; 0: none yet */
+	uint64_t free_bytes;
+	uint64_t available_bytes;
+	uint64_t total_bytes;
+	uint64_t disk_caches_bytes;
+	uint64_t swap_in_bytes, swap_out_bytes;
+	uint64_t major_faults, minor_faults;
+};
+
+/*
+ * What the guest should have: up to base by the balloon, above that by plugging. -EOPNOTSUPP where
+ * the machine has not the device for it, -ERANGE above the maximum.
+ */
+struct vmm_control_memory_target {
+	uint64_t bytes; /* whole pages; above base, whole blocks of 2 MiB or a huge page */
+};
+
 enum vmm_event {
 	VMM_EVENT_STATE = 1,      /* state changed */
 	VMM_EVENT_READY,          /* READY=1 was sent */
@@ -463,6 +506,7 @@ enum vmm_event {
 	VMM_EVENT_BLOCK_ERROR,    /* value: errno; text: the drive's id */
 	VMM_EVENT_CONSOLE,        /* value: how many are attached */
 	VMM_EVENT_DEVICE_BROKEN,  /* text: the device that needs a reset */
+	VMM_EVENT_WATCHDOG,       /* the guest's watchdog has expired */
 	VMM_EVENT_COUNT,
 };
 
@@ -488,6 +532,8 @@ struct vmm_control_message {
 		struct vmm_control_event event;
 		struct vmm_control_vsock_request vsock_request;
 		struct vmm_control_vsock_answer vsock_answer;
+		struct vmm_control_memory memory;
+		struct vmm_control_memory_target memory_target;
 		char text[VMM_TEXT_SIZE]; /* of a failed reply */
 		uint8_t bytes[VMM_CONTROL_MAX_SIZE - sizeof(struct vmm_control_header)];
 	};

@@ -20,7 +20,7 @@
 
 #define POSTS_FINAL                                                                                \
 	(MACHINE_POWERED_OFF | MACHINE_RESET | MACHINE_PANICKED | MACHINE_TRIPLE_FAULT |           \
-		MACHINE_CANNOT_RUN | MACHINE_VCPU_FAILED)
+		MACHINE_CANNOT_RUN | MACHINE_VCPU_FAILED | MACHINE_HUNG | MACHINE_HUNG_FAIL)
 
 void machine_post(struct machine *machine, enum machine_post post)
 {
@@ -55,6 +55,8 @@ int machine_ctrl_alt_del(struct machine *machine)
 
 static void resume_all(struct machine *machine)
 {
+	if (machine->devices_paused && machine->guest_watchdog)
+		vmm_watchdog_resume(machine->guest_watchdog);
 	if (machine->devices_paused)
 		for (size_t i = 0; i < machine->n_virtio; i++) {
 			atomic_store(&machine->virtio[i].settling, false);
@@ -149,6 +151,8 @@ int machine_pause(struct machine *machine)
 		return r;
 	}
 	machine->devices_paused = true;
+	if (machine->guest_watchdog)
+		vmm_watchdog_pause(machine->guest_watchdog);
 	for (size_t i = 0; i < machine->n_virtio; i++) {
 		struct machine_virtio *virtio = &machine->virtio[i];
 
@@ -211,6 +215,11 @@ static int on_posts(struct vmm_loop_source *source, uint32_t events, void *userd
 		{ MACHINE_CANNOT_RUN, VMM_END_TRIPLE_FAULT, VMM_EVENT_GUEST_PANICKED,
 			LOG_PRIORITY_ERROR, LOG_ID_CRASHED, "crashed",
 			"The guest crashed (it runs into code that KVM cannot run)." },
+		{ MACHINE_HUNG, VMM_END_REBOOT, VMM_EVENT_WATCHDOG, LOG_PRIORITY_WARNING,
+			LOG_ID_CRASHED, "watchdog",
+			"The guest has hung: its watchdog expired; it starts again." },
+		{ MACHINE_HUNG_FAIL, VMM_END_WATCHDOG, VMM_EVENT_WATCHDOG, LOG_PRIORITY_ERROR,
+			LOG_ID_CRASHED, "watchdog", "The guest has hung: its watchdog expired." },
 		{ MACHINE_VCPU_FAILED, VMM_END_HOST_FAILURE, VMM_EVENT_STATE, LOG_PRIORITY_ERROR,
 			LOG_ID_FAILED, "failed", "A CPU cannot go on." },
 	};

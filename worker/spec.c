@@ -14,6 +14,7 @@
 #include "worker/message.h"
 
 #define PAGE_BYTES 4096
+#define HOTPLUG_BLOCK_BYTES (UINT64_C(2) << 20)
 #define RING_MIN_BYTES (UINT32_C(4) << 10)
 #define RING_MAX_BYTES (UINT32_C(1) << 20)
 #define LOG_MAX_LINES 100000
@@ -291,6 +292,12 @@ static int check_memory(struct checker *checker)
 			(unsigned long long)spec->memory_bytes, (unsigned long long)unit);
 	if (spec->balloon_bytes > spec->memory_bytes)
 		return bad(checker, "balloon: larger than the memory");
+	if (!IS_ALIGNED(spec->hotplug_bytes, MAX(unit, HOTPLUG_BLOCK_BYTES)))
+		return bad(checker, "hotplug memory: %llu bytes are not whole blocks",
+			(unsigned long long)spec->hotplug_bytes);
+	if (spec->hotplug_bytes > VMM_SPEC_MAX_MEMORY_BYTES)
+		return bad(checker, "hotplug memory: %llu bytes are more than 1 TiB",
+			(unsigned long long)spec->hotplug_bytes);
 	if (spec->balloon_bytes != 0 && !(spec->flags & VMM_SPEC_BALLOON))
 		return bad(checker, "balloon: has a size, and there is none");
 	return 0;
@@ -343,8 +350,10 @@ static int check_machine(struct checker *checker)
 		return bad(checker, "vsock: a descriptor and no CID");
 	if (spec->vsock_vhost_fd != 0 && spec->vsock_listen_fd != 0)
 		return bad(checker, "vsock: either the host's kernel serves it or a socket");
-	if (spec->reserved != 0)
-		return bad(checker, "reserved bytes are not zero");
+	if (spec->watchdog_action >= VMM_WATCHDOG_COUNT ||
+		(spec->watchdog_action != 0 && !(spec->flags & VMM_SPEC_WATCHDOG)))
+		return bad(checker, "watchdog: unknown action %u, or no watchdog",
+			spec->watchdog_action);
 	return 0;
 }
 

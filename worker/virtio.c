@@ -319,5 +319,8 @@ int machine_add_virtio(struct machine *machine)
 		if (r != 0)
 			return r;
 	}
+	r = memory_add_devices(machine);
+	if (r != 0)
+		return r;
 	return machine->spec->vsock_cid != 0 ? vsock_add(machine) : 0;
 }

@@ -80,7 +80,8 @@ static int take_callers(struct load *load, struct reserved_list *list)
 
 		if (entry.size_bytes == 0 ||
 			__builtin_add_overflow(entry.gpa, entry.size_bytes, &end) ||
-			entry.type < VMM_LOADER_RESERVED || entry.type > VMM_LOADER_NVS)
+			((entry.type < VMM_LOADER_RESERVED || entry.type > VMM_LOADER_NVS) &&
+				entry.type != (uint32_t)VMM_LOADER_LEFT_OUT))
 			return vmm_loader_fail(load, -EINVAL,
 				"reserved range %zu (0x%" PRIx64 ", size 0x%" PRIx64
 				", type %" PRIu32 ") is not valid",
@@ -128,10 +129,13 @@ int vmm_loader_map_make(struct load *load)
 			fits = fits && add_without(map, region.gpa, region.gpa + region.size_bytes,
 					       MAP_RAM, &reserved);
 	}
-	for (size_t i = 0; i < reserved.n_entries; i++)
+	for (size_t i = 0; i < reserved.n_entries; i++) {
+		if (reserved.entries[i].type == (uint32_t)VMM_LOADER_LEFT_OUT)
+			continue;
 		fits = fits && map_add(map, reserved.entries[i].gpa,
 				       reserved.entries[i].gpa + reserved.entries[i].size_bytes,
 				       reserved.entries[i].type);
+	}
 	if (!fits)
 		return vmm_loader_fail(load, -EINVAL,
 			"memory and reserved ranges make more than %d entries of a memory map",

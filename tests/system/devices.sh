@@ -103,3 +103,99 @@ ${sum%% *} "
 add vsock-pci 300 vsock pci 2 5
 add_soak vsock-mmio 400 vsock mmio 2 5
 add_soak vsock-1000-connections 2000 vsock pci 64 1000
+
+# memory_field NAME FIELD
+memory_field() {
+	vmmctl memory --json=short "$1" | jq -r ".$2 // 0"
+}
+
+memory_is() {
+	local value
+	value=$(memory_field "$1" "$2")
+	((value >= $3 && value <= $4))
+}
+
+# type_in NAME TEXT: a line on the console.
+type_in() {
+	{
+		echo "$2"
+		sleep 2
+	} | timeout $((5 * slow)) vmmctl console --no-replay "$1" >/dev/null || :
+}
+
+resident_mib() {
+	echo $(($(awk '/^VmRSS/ { print $2 }' "/proc/$(main_pid "$1")/status") / 1024))
+}
+
+resident_is_below() {
+	(($(resident_mib "$1") < $2))
+}
+
+# Memory that the guest has used and freed comes back: by itself, by the balloon, and after that
+# the guest has it again; and memory is plugged and unplugged.
+memory() {
+	local transport=$1 name=memory-$1 before
+	guest_machine "$name" "Machine.Transport=$transport" Machine.Memory=512M Machine.Balloon=yes \
+		Machine.HotplugMemory=256M \
+		"$(with_init 'modprobe virtio_balloon; modprobe virtio_mem; '\
+'echo online >/sys/devices/system/memory/auto_online_blocks; mount -t tmpfs -o size=90% none /mnt; '\
+'head -c 300M /dev/zero | tr x y >/mnt/a; echo guest is full; read line; rm /mnt/a; '\
+'echo guest is empty; read line; grep MemTotal /proc/meminfo; read line; grep MemTotal /proc/meminfo')"
+	systemctl start "vmm@$name"
+	wait_console "$name" 300 'guest is full'
+	before=$(resident_mib "$name")
+	((before > 300)) || fail "a full guest has $before MiB"
+	type_in "$name" go
+	wait_console "$name" 60 'guest is empty'
+	# Free page reporting.
+	eventually 90 "the freed memory comes back" resident_is_below "$name" $((before - 270))
+	memory_is "$name" Reported $((270 << 20)) $((1 << 40)) || fail "hardly any of it was reported"
+	vmmctl memory "$name" 256M
+	eventually 60 "the balloon is full" memory_is "$name" Balloon $((250 << 20)) $((256 << 20))
+	vmmctl memory "$name" 640M
+	eventually 60 "the balloon is empty" memory_is "$name" Balloon 0 0
+	eventually 90 "memory is plugged" memory_is "$name" Plugged $((128 << 20)) $((128 << 20))
+	type_in "$name" go
+	wait_console "$name" 60 'MemTotal'
+	vmmctl memory "$name" 512M
+	eventually 90 "memory is unplugged" memory_is "$name" Plugged 0 0
+	type_in "$name" go
+	wait_end "$name" 100 0
+	console "$name" | awk '/MemTotal/ { n[++i] = $2 } END { exit !(n[1] - n[2] > 120 * 1024) }' ||
+		fail "the guest has not seen more memory, and then less"
+}
+
+# hvc0 as the console: what is typed there arrives, and its size.
+hvc() {
+	local transport=$1 name=hvc-$1
+	guest_machine "$name" "Machine.Transport=$transport" Machine.Console=virtio \
+		"$(with_init 'modprobe virtio_console; exec </dev/hvc0 >/dev/hvc0; echo hvc is open; '\
+'read line; stty size; head -n 1')"
+	systemctl start "vmm@$name"
+	wait_console "$name" 200 'hvc is open'
+	busctl call org.vmmd1 /org/vmmd1 org.vmmd1.Manager ResizeMachineConsole sqqt "$name" 33 111 0
+	type_in "$name" begin
+	type_in "$name" hello
+	wait_end "$name" 100 0
+	console_has "$name" 'hello' || fail "what was typed did not arrive"
+	console_has "$name" '^33 111' || fail "the size did not arrive"
+}
+
+# A guest that no longer serves its watchdog: once it fails, once it starts again.
+watchdog() {
+	local action=$1 status=$2 name=watchdog-$1
+	guest_machine "$name" Boot.Kernel="$images/vmlinuz-amd64" Boot.Initrd="$images/initrd-amd64" \
+		"Machine.Watchdog=$action" \
+		"$(with_init 'modprobe i6300esb heartbeat=4; echo guest hangs; echo 1 >/dev/watchdog; sleep 1000')"
+	systemctl start "vmm@$name"
+	wait_console "$name" 300 'guest hangs'
+	eventually 60 "watchdog" console_has "$name" 'its watchdog expired'
+	[[ $action == restart ]] || wait_end "$name" 30 "$status"
+}
+
+add memory-pci 500 memory pci
+add_soak memory-mmio 500 memory mmio
+add_soak hvc-pci 300 hvc pci
+add hvc-mmio 300 hvc mmio
+add_soak watchdog-fail 400 watchdog fail 70
+add_soak watchdog-restart 400 watchdog restart 133

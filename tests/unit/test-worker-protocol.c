@@ -133,12 +133,16 @@ END_TEST
 		spec.vsock_listen_fd = 2)                                                          \
 	X(cid_fd_range, "vsock", spec.vsock_cid = 3; spec.vsock_listen_fd = 3)                     \
 	X(vsock_rate, "vsock", spec.vsock_transmit_rate.ops.burst = 1)                             \
-	X(vsock_reserved, "reserved", spec.reserved = 1)                                           \
+	X(watchdog_action, "watchdog", spec.flags = VMM_SPEC_WATCHDOG; spec.watchdog_action = 2)   \
+	X(no_watchdog, "watchdog", spec.watchdog_action = 1)                                       \
+	X(console_rate, "console", spec.console_rate.ops.rate_per_second = 1)                      \
 	X(no_memory, "memory", spec.memory_bytes = 0)                                              \
 	X(memory_page, "memory", spec.memory_bytes += 512)                                         \
 	X(memory_max, "memory", spec.memory_bytes = UINT64_MAX & ~UINT64_C(4095))                  \
 	X(huge, "huge", spec.huge_page_bytes = 12345)                                              \
 	X(huge_multiple, "memory", spec.huge_page_bytes = 1 << 30)                                 \
+	X(hotplug, "hotplug", spec.hotplug_bytes = 1 << 20)                                        \
+	X(hotplug_max, "hotplug", spec.hotplug_bytes = UINT64_C(2) << 40)                          \
 	X(balloon, "balloon", spec.balloon_bytes = 4096)                                           \
 	X(no_kvm, "KVM", spec.kvm_fd = 0)                                                          \
 	X(no_kernel, "kernel", spec.kernel_fd = 0)                                                 \

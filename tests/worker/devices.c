@@ -79,6 +79,106 @@ START_TEST(vsock_answers_out_of_the_blue)
 }
 END_TEST
 
+static int set_memory(int fd, uint64_t bytes)
+{
+	struct vmm_control_memory_target target = { .bytes = bytes };
+	struct vmm_control_message reply;
+
+	return worker_request(
+		&worker, fd, VMM_CONTROL_SET_MEMORY, &target, sizeof(target), -EBADF, &reply);
+}
+
+/* What is asked for is kept, whether or not a driver is there to follow. */
+START_TEST(memory_targets)
+{
+	struct vmm_control_message reply;
+	int fd;
+
+	spin_after();
+	worker_prepare(&worker, &guest);
+	worker.spec.transport = (uint32_t)_i;
+	worker.spec.flags |= VMM_SPEC_BALLOON;
+	worker.spec.hotplug_bytes = 64 << 20;
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "READY=1");
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(set_memory(fd, 16 << 20), 0);
+	ck_assert_int_eq(set_memory(fd, (16 << 20) + 1), -EINVAL);
+	ck_assert_int_eq(set_memory(fd, 33 << 20), -EINVAL);
+	ck_assert_int_eq(set_memory(fd, 98 << 20), -ERANGE);
+	ck_assert_int_eq(set_memory(fd, UINT64_MAX), -ERANGE);
+	ck_assert_int_eq(
+		worker_request(&worker, fd, VMM_CONTROL_GET_MEMORY, NULL, 0, -EBADF, &reply), 0);
+	ck_assert_uint_eq(reply.memory.flags, VMM_MEMORY_BALLOON | VMM_MEMORY_HOTPLUG);
+	ck_assert_uint_eq(reply.memory.base_bytes, 32 << 20);
+	ck_assert_uint_eq(reply.memory.maximum_bytes, 96 << 20);
+	ck_assert_uint_eq(reply.memory.target_bytes, 16 << 20);
+	ck_assert_uint_eq(reply.memory.balloon_bytes, 0);
+	ck_assert_uint_eq(reply.memory.plugged_bytes, 0);
+	ck_assert_uint_eq(reply.memory.free_bytes, UINT64_MAX);
+	ck_assert_int_eq(set_memory(fd, 96 << 20), 0);
+	ck_assert_int_eq(set_memory(fd, 0), 0);
+	/* What is only there to be plugged costs nothing. */
+	ck_assert_int_lt(resident_kib(worker.pid), 16 << 10);
+}
+END_TEST
+
+START_TEST(memory_without_devices)
+{
+	int fd;
+
+	spin_after();
+	worker_start(&worker, &guest);
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(set_memory(fd, 16 << 20), -EOPNOTSUPP);
+	ck_assert_int_eq(set_memory(fd, 64 << 20), -EOPNOTSUPP);
+	ck_assert_int_eq(set_memory(fd, 32 << 20), 0);
+}
+END_TEST
+
+/* One of each, paused and resumed, and ended from inside. */
+START_TEST(all_devices)
+{
+	struct vmm_control_console size = { .rows = 50, .columns = 132 };
+	struct vmm_control_message reply;
+	char text[4096];
+	int fd, console;
+
+	guest_print(&guest, "on the serial port");
+	guest_wait_button(&guest, 1);
+	guest_poweroff(&guest);
+	worker_prepare(&worker, &guest);
+	worker.spec.transport = (uint32_t)_i;
+	worker.spec.flags |= VMM_SPEC_BALLOON | VMM_SPEC_RNG | VMM_SPEC_VIRTIO_CONSOLE;
+	if (_i == VMM_TRANSPORT_PCI)
+		worker.spec.flags |= VMM_SPEC_WATCHDOG;
+	worker.spec.hotplug_bytes = 64 << 20;
+	worker.spec.vsock_cid = 3;
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "READY=1");
+	fd = worker_connect(&worker);
+	/* The console is another device, and still shows what the serial port got. */
+	console = open_console(fd, VMM_CONSOLE_REPLAY, 0);
+	await_text(console, text, sizeof(text), "on the serial port");
+	ck_assert_int_eq(send(console, "nobody reads this", 17, 0), 17);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_CONSOLE, &size,
+				 sizeof(size), -EBADF, &reply),
+		0);
+	size.id = 77;
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_CONSOLE, &size,
+				 sizeof(size), -EBADF, &reply),
+		-ENOENT);
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
+		ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_RESUME), 0);
+	}
+	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_POWER_BUTTON), 0);
+	ck_assert_int_eq(worker_wait(&worker), 0);
+}
+END_TEST
+
 void add_device_cases(Suite *suite)
 {
 	TCase *tcase = unit_case(suite, "devices");
@@ -86,4 +186,7 @@ void add_device_cases(Suite *suite)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, vsock_without_a_driver, 0, VMM_TRANSPORT_COUNT);
 	tcase_add_loop_test(tcase, vsock_answers_out_of_the_blue, 0, 2);
+	tcase_add_loop_test(tcase, memory_targets, 0, VMM_TRANSPORT_COUNT);
+	tcase_add_test(tcase, memory_without_devices);
+	tcase_add_loop_test(tcase, all_devices, 0, VMM_TRANSPORT_COUNT);
 }

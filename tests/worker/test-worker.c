@@ -246,6 +246,12 @@ static void vsock_vhost(void)
 	worker.spec.vsock_vhost_fd = worker_add_fd(&worker, open("/dev/null", O_RDWR | O_CLOEXEC));
 }
 
+static void watchdog_on_mmio(void)
+{
+	worker.spec.transport = VMM_TRANSPORT_MMIO;
+	worker.spec.flags |= VMM_SPEC_WATCHDOG;
+}
+
 /* Not one that a client could connect to. */
 static void vsock_no_listener(void)
 {
@@ -312,6 +318,7 @@ static const struct {
 	{ network_no_tap, "network lan: a descriptor is no tap" },
 	{ network_vhost, "network lan: this worker has no vhost" },
 	{ vsock_vhost, "vsock: this worker has no vhost" },
+	{ watchdog_on_mmio, "watchdog: it is a PCI device" },
 	{ vsock_no_listener, "vsock: the descriptor is no listening" },
 	{ empty_drive, "drive root: is empty" },
 	{ odd_drive, "drive root: its size" },

@@ -102,6 +102,9 @@ struct vmm_loader_range {
 	enum vmm_loader_range_type type;
 };
 
+/* For ranges of the memory that are no RAM at the start: a device tells the guest of them. */
+#define VMM_LOADER_LEFT_OUT ((enum vmm_loader_range_type)0x100)
+
 enum vmm_loader_format {
 	VMM_LOADER_AUTO = 0, /* as the table above says */
 	VMM_LOADER_ELF_PVH,
