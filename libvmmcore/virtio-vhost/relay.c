@@ -335,6 +335,9 @@ static int return_locked(
 	uint16_t end = __atomic_load_n(&relay->used[1], __ATOMIC_ACQUIRE);
 	int r = 0;
 
+	/* Not one of them is believed where there are more than are in flight. */
+	if ((uint16_t)(end - relay->used_index) > relay->size - relay->n_free)
+		return -EPROTO;
 	while (relay->used_index != end) {
 		struct relay_used used;
 		struct relay_slot *slot;
@@ -342,7 +345,6 @@ static int return_locked(
 
 		memcpy(&used, &relay->used[2 + 4 * (relay->used_index % relay->size)],
 			sizeof(used));
-		/* Each ends a slot that is in use, so there are not more than those. */
 		if (vmm_le32_get(used.id) >= relay->size ||
 			relay->slots[vmm_le32_get(used.id)].order == 0) {
 			r = -EPROTO;
