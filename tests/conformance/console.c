@@ -328,7 +328,8 @@ static void output_of_each_port(struct conf *c)
 	begin_without(c, 0);
 	put_out(c, 0, "zero");
 	put_out(c, 1, "one");
-	put_out(c, 2, "two");
+	put_out(c, 2, "tw");
+	put_out(c, 2, "o");
 	CHECK(host(c, CONSOLE_HOST_GOT, 0, "zero", 4));
 	CHECK(host(c, CONSOLE_HOST_GOT, 1, "one", 3));
 	CHECK(host(c, CONSOLE_HOST_GOT, 2, "two", 3));
@@ -389,6 +390,7 @@ static void unknown_messages_are_ignored(struct conf *c)
 	say(c, 0, (enum event)99, 1);
 	buffer = (struct vring_buffer){ vdriver_alloc(&c->d, 8), 7, false };
 	memset(c->m->ram + buffer.gpa, 0, 8);
+	c->m->ram[buffer.gpa + 6] = 1; /* DEVICE_READY, if it were whole */
 	CHECK(vdriver_transfer(&c->d, CONTROL_OUT, &buffer, 1, &len));
 	expect_silence(c);
 	find_ports(c);

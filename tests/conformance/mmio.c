@@ -52,8 +52,10 @@ static void driver_feature_words_beyond_1(struct conf *c)
 	CHECK(vdriver_reset(&c->d));
 	vdriver_set_status(&c->d, ACKNOWLEDGE | DRIVER);
 	vdriver_set_features(&c->d, F_VERSION_1);
-	set_reg(c, 0x24, 2);
-	set_reg(c, 0x20, 0);
+	for (uint32_t i = 2; i < 4; i++) {
+		set_reg(c, 0x24, i);
+		set_reg(c, 0x20, i == 2 ? UINT32_MAX : 0);
+	}
 	vdriver_set_status(&c->d, ACKNOWLEDGE | DRIVER | FEATURES_OK);
 	CHECK(vdriver_status(&c->d) & FEATURES_OK);
 }

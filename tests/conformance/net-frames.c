@@ -210,7 +210,7 @@ static void mergeable_buffers(struct conf *c)
 static void mergeable_frames_wait_for_room(struct conf *c)
 {
 	struct sample sample = make_sample(1200);
-	uint64_t gpa;
+	uint64_t gpa, third;
 
 	needs(c, F_MRG_RXBUF, "mergeable buffers");
 	start_without(c, 0);
@@ -219,10 +219,11 @@ static void mergeable_frames_wait_for_room(struct conf *c)
 	expect_none_received(c, 0);
 	offer_room(c, 0, 500);
 	expect_none_received(c, 0);
-	offer_room(c, 0, 500);
+	third = offer_room(c, 0, 500);
 	CHECK(received(c, 0) == 500 && received(c, 0) == 500);
 	CHECK(received(c, 0) == HEADER_BYTES + 1200 - 1000);
 	CHECK(header_at(c, gpa).num_buffers == 3);
+	CHECK(memcmp(c->m->ram + third, sample.frame + 1000 - HEADER_BYTES, 200) == 0);
 }
 
 static void frames_wait_for_buffers(struct conf *c)

@@ -61,6 +61,8 @@ static void number_of_queues(struct conf *c)
 	uint16_t n = COMMON16(c, 0x12);
 
 	CHECK(n >= c->target->n_queues);
+	vdriver_select(&c->d, n - 1);
+	CHECK(vdriver_queue_max(&c->d) > 0);
 	vdriver_select(&c->d, n);
 	CHECK(vdriver_queue_max(&c->d) == 0);
 	set16(c, 0x12, 99);

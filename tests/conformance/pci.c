@@ -226,6 +226,8 @@ static void memory_decode_can_be_switched_off(struct conf *c)
 static void bar_can_be_moved(struct conf *c)
 {
 	uint32_t old = conf32(c, 0x10), moved = old ^ 0x00800000;
+	struct vring_buffer buffers[8];
+	uint64_t notify;
 
 	start(c, 0);
 	machine_write16(c->m, c->d.config + 4, 0);
@@ -235,12 +237,20 @@ static void bar_can_be_moved(struct conf *c)
 	/* All structures are in BAR 0 here, or this says nothing. */
 	if (c->d.common < (old & ~15u) || c->d.notify < (old & ~15u))
 		conf_not_applicable(c, "structures elsewhere");
+	notify = c->d.notify;
 	c->d.common += (uint64_t)moved - old;
 	c->d.notify += (uint64_t)moved - old;
 	c->d.isr += (uint64_t)moved - old;
 	c->d.device += (uint64_t)moved - old;
 	CHECK(vdriver_status(&c->d) == ALL_SET);
-	works(c);
+	/* A kick at the old address is for nobody. */
+	settle(c);
+	vring_add(work_ring(c), buffers, prepare(c, buffers, 0));
+	for (unsigned int i = 0; i < c->target->n_queues; i++)
+		machine_write16(c->m, notify + i * c->d.notify_multiplier, c->target->work_queue);
+	expect_nothing(c);
+	vdriver_kick(&c->d, c->target->work_queue);
+	expect_done(c);
 }
 
 static void msix_is_there(struct conf *c)
@@ -515,6 +525,8 @@ static void window_to_nowhere(struct conf *c)
 		machine_write32(c->m, c->d.config + c->d.window_cap + 16, 0);
 		conf32(c, c->d.window_cap + 16);
 	}
+	set_window(c, 5, common_offset(c) + 0x14, 1);
+	machine_write8(c->m, c->d.config + c->d.window_cap + 16, 0);
 	CHECK(vdriver_status(&c->d) == ALL_SET);
 	works(c);
 }

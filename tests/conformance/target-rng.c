@@ -15,11 +15,6 @@ static struct vmm_machine machine;
 static unsigned int n_opened;
 static struct vmm_virtio_rng *rng;
 
-static void process(void *userdata)
-{
-	vmm_virtio_rng_process(rng);
-}
-
 static struct machine *open_rng(bool pci)
 {
 	struct vmm_virtio_rng_config config = { 0 };
@@ -32,7 +27,6 @@ static struct machine *open_rng(bool pci)
 		fprintf(stderr, "virtio-rng cannot be made\n");
 		exit(EXIT_FAILURE);
 	}
-	machine.run_more = process;
 	vmm_machine_attach(&machine, vmm_virtio_rng_device(rng), pci);
 	return &machine.machine;
 }
