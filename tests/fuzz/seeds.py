@@ -349,7 +349,6 @@ def virtio_balloon():
         target=event(3, 9) + event(3, 0) + RESTART + event(0) + event(1))
 
 
-
 # vhost-user: pieces of what one side sends, see vhost-user-script.h.
 
 MEMFD, EVENTFD, PIPE, SHORT_MEMFD = range(4)
@@ -431,6 +430,181 @@ def vhost_user_backend():
     yield "channel", vhost_message(21, b"", 1, EVENTFD)
     yield "cut", vhost_user_session(stop)[:-9]
     yield "surplus", vhost_message(1, b"", 15, EVENTFD)
+
+
+def net_frame(size, flags=0, kind=0, length=0, segment=0, start=0, offset=0):
+    return out(struct.pack("<BBHHHHH", flags, kind, length, segment, start, offset, 0) +
+               b"f" * size)
+
+
+def virtio_net():
+    control = 4
+
+    def command(group, what, data=b""):
+        return chain(control, out(bytes([group, what]) + data), into(1))
+
+    rooms = b"".join(chain(0, into(2048)) for _ in range(3))
+    merged = b"".join(chain(0, into(100), into(50)) for _ in range(8))
+    pairs = command(4, 0, struct.pack("<H", 2))
+    yield from scripts(
+        transmit=chain(1, net_frame(60)) + chain(3, net_frame(1500)) +
+        chain(1, net_frame(100, 1, 0, 0, 0, 34, 16)) + chain(1, out(bytes(12)), out(b"g" * 300)),
+        segments=chain(1, net_frame(500, 1, 1, 54, 100, 34, 16)) +
+        chain(1, net_frame(500, 1, 4, 0xffff, 100, 34, 16)) +
+        chain(1, net_frame(500, 1, 0x81, 54, 0, 34, 16)) + chain(1, net_frame(9, 1, 1, 9, 9, 90, 16)),
+        bad=chain(1, net_frame(60, 0xff, 77)) + chain(1, out(b"abc")) + chain(1, net_frame(13)) +
+        chain(1, into(100)) + chain(1, net_frame(60, 1, 0, 0, 0, 0xffff, 0xffff)) +
+        chain(1, net_frame(60, 0, 0x80)) + chain(1, into(65535), into(65535)),
+        receive=rooms + event(0, 30) + event(0, 30) + event(1, 1) + event(8, 99) + event(0, 0),
+        merge=merged + event(0, 100) + event(128, 8) + merged + merged + event(0x84, 255) + merged,
+        wait=event(0, 40) + event(0, 50) + chain(0, into(20)) + chain(0, into(400)) + rooms,
+        headers=rooms + event(8, 20) + event(16, 20) + event(1, 20) + event(40, 20) + event(24, 20),
+        tiny=chain(0, into(11)) + event(0, 30) + RESTART + chain(0, out(b"x" * 20)) + event(0, 30),
+        link=event(2, 0) + rooms + event(0, 30) + chain(1, net_frame(60)) + event(2, 1) +
+        chain(1, net_frame(60)),
+        busy=event(4, 1) + chain(1, net_frame(60)) + chain(1, net_frame(70)) + event(4, 0),
+        fails=rooms + event(5, 1) + event(0, 20) + chain(1, net_frame(60)) + event(2, 1) +
+        pairs + event(5, 0) + event(2, 1) + chain(1, net_frame(60)),
+        limits=event(6, 3) + rooms + event(0, 30) + event(0, 30) + chain(1, net_frame(60)) * 3 +
+        event(7) + event(6, 0),
+        paused=merged + event(0, 100) + event(7) + rooms + event(7) + event(0, 20) + b"\6\0" + rooms,
+        commands=command(1, 1, b"RRRRRR") + command(1, 1, b"SSSSSS") + command(1, 1, b"RR") +
+        event(3) + command(3, 0) + command(3, 1) + pairs + command(4, 0, b"\0\0") +
+        command(4, 0, b"\9\0") + command(5, 0, struct.pack("<Q", 2)) +
+        command(5, 0, b"\xff" * 8) + command(9, 9) + command(1, 1, b"x" * 30) +
+        chain(control, out(b"\1"), into(1)) + chain(control, out(b"\1\1")),
+        two=pairs + chain(2, into(3000)) + event(0, 31) + chain(3, net_frame(99)))
+    # Without MQ the control queue is queue 2.
+    for rings in RINGS:
+        yield "one-pair-%d" % rings, (bytes([rings | 0xe0, 0x80]) + chain(2, out(b"\1\1RRRRRR"),
+                                                                         into(1)))
+        yield "no-merge-%d" % rings, (bytes([rings | 0xf0, 1]) + rooms + event(0, 30) +
+                                      event(128, 20) + event(0, 200))
+
+
+def vsock_packet(op, data=b"", port=1024, kind=1, flags=0, cid=3, alloc=4096, count=0, size=None,
+                 guest_port=5000):
+    size = len(data) if size is None else size
+    return chain(1, out(struct.pack("<QQIIIHHIII", cid, 2, guest_port, port, size, kind, op, flags,
+                                    alloc, count) + data))
+
+
+def virtio_vsock():
+    rooms = b"".join(chain(0, into(600)) for _ in range(8))
+    go = rooms + vsock_packet(1)
+    data = vsock_packet(5, b"d" * 200)
+    message = vsock_packet(1, kind=2) + vsock_packet(5, b"m" * 99, kind=2)
+    yield from scripts(
+        stream=go + data + data + event(0, 0x30) + vsock_packet(6, count=600) + event(1) +
+        vsock_packet(7) + rooms,
+        message=rooms + message + vsock_packet(5, b"end", kind=2, flags=3) + event(0, 0x10) +
+        event(0, 0x20) + rooms + vsock_packet(6, kind=2, count=4000, alloc=100) + event(0, 0x40),
+        refused=rooms + vsock_packet(1, port=1025) + vsock_packet(1, port=1026) + event(5) +
+        vsock_packet(1, port=1026, guest_port=9) + event(5, 1) + data,
+        halves=go + vsock_packet(4, flags=2) + event(0, 0x20) + data + go +
+        vsock_packet(4, flags=1) + vsock_packet(4, flags=2) + go + vsock_packet(4, flags=3),
+        ends=go + event(2, 0) + data + vsock_packet(3) + go + event(0, 0x21) + event(3, 1) + rooms +
+        vsock_packet(4, flags=3) + go + event(2, 0x82) + data + data,
+        flood=go + vsock_packet(5, b"x" * 460) * 24 + event(1) * 4 + data,
+        credit=rooms + vsock_packet(1, alloc=10) + event(0, 0x10) + vsock_packet(6, alloc=20, count=5) +
+        vsock_packet(6, alloc=0xffffffff, count=0xfffffff0) + rooms,
+        hosts=rooms + event(4, 1) + vsock_packet(2, guest_port=1, port=0x80000000) + data +
+        event(4, 2) + vsock_packet(2, guest_port=2, port=0x80000001, kind=2) + event(4, 3) +
+        vsock_packet(3, guest_port=3, port=0x80000002) + event(4, 5) * 9,
+        mux=rooms + b"".join(event(6, i) for i in range(7)) +
+        vsock_packet(2, guest_port=1024, port=0x80000000) + event(1, 0) + event(6, 0) + RESTART,
+        unknown=rooms + data + vsock_packet(77) + vsock_packet(1, kind=9) + vsock_packet(3) +
+        vsock_packet(1, cid=4) + go + vsock_packet(1) + go + vsock_packet(99) + go +
+        vsock_packet(2),
+        orphans=data * 40 + rooms + rooms,
+        shapes=chain(1, out(b"short")) + RESTART + vsock_packet(5, b"abc", size=4) + RESTART +
+        vsock_packet(5, size=65537) + RESTART + chain(0, into(44)) + vsock_packet(5) + RESTART +
+        chain(0, out(b"x")) + vsock_packet(5) + RESTART + chain(1, into(50)),
+        pieces=go + chain(1, out(bytes(20)), out(bytes(24))) + chain(0, into(20), into(30), into(9)) +
+        event(0, 0),
+        limits=event(7, 3) + go + data * 3 + event(0, 0x20) + event(7) + event(8) + event(7, 0),
+        paused=go + data + event(8) + data + event(0, 0x10) + b"\6\0" + rooms + event(2, 2) + RESTART,
+        events=chain(2, into(4)) + rooms)
+
+
+def transport(accesses):
+    """Scripts of accesses: (what, offset, value, width), see transport-script.h."""
+    widths = {4: 0, 1: 1, 2: 2, 8: 3}
+    return b"".join(struct.pack("<BBHI", what, widths[width], offset, value & 0xffffffff)
+                    for what, offset, value, width in accesses)
+
+
+def transport_seeds(named):
+    for name, accesses in named.items():
+        for flags in range(4):
+            yield "%s-%d" % (name, flags), bytes([flags]) + transport(accesses)
+
+
+START, ASK, CHANGE = (6, 0, 0x20, 4), (5, 0, 64, 4), (7, 0, 32, 4)
+
+
+def virtio_mmio():
+    def write(offset, value, width=4):
+        return (0, offset, value, width)
+
+    def read(offset, width=4):
+        return (3, offset, 0, width)
+
+    every = [read(offset) for offset in range(0, 0x110, 4)]
+    driver = [write(0x70, 0), write(0x70, 1), write(0x70, 3), write(0x14, 1), read(0x10), write(0x24, 1),
+              write(0x20, 1), write(0x70, 11), write(0x30, 0), write(0x38, 8), write(0x80, 0x1000),
+              write(0x84, 0), write(0x90, 0x2000), write(0x94, 0), write(0xa0, 0x3000), write(0xa4, 0),
+              write(0x44, 1), write(0x70, 15), write(0x50, 0), ASK]
+    yield from transport_seeds({
+        "reads": every + [read(4, 1), read(5, 2), read(0x70, 8), read(0x100, 1), read(0x1000)],
+        "driver": driver + [write(0x38, 4), write(0x44, 0), write(0xc0, 1), read(0xc0), read(0x44)],
+        "bad": [write(0x70, 0), write(0x70, 3), write(0x20, 0xffffffff), write(0x70, 11), read(0x70),
+                write(0x38, 3), write(0x38, 0x10000), write(0x80, 0xfffffff0), write(0x44, 1),
+                write(0x70, 15), write(0x30, 99), write(0x38, 8), write(0x44, 1), write(0x50, 99)],
+        "interrupts": [START, ASK, CHANGE, read(0x60), write(0x64, 1), read(0x60), write(0x64, 3)],
+        "writes": [write(offset, 0x01010101) for offset in range(0, 0x110, 4)] + [START, ASK],
+        "shared": [write(0xac, 1)] + [read(offset) for offset in range(0xb0, 0xc0, 4)],
+        "broken": [(4, 0x1000, 0xffffffff, 4), (4, 0x1080, 0xffffffff, 4), write(0x50, 0), START, ASK]})
+
+
+def virtio_pci():
+    def config(offset, value=None, width=4):
+        return (3 if value is None else 0, offset, value or 0, width)
+
+    def common(offset, value=None, width=4):
+        return (0x43 if value is None else 0x40, offset, value or 0, width)
+
+    def table(offset, value=None, width=4):
+        return (0x83 if value is None else 0x80, offset, value or 0, width)
+
+    def bar(offset, value=None, width=2):
+        return (0xc3 if value is None else 0xc0, offset, value or 0, width)
+
+    driver = [common(0x14, 0, 1), common(0x14, 3, 1), common(0, 1), common(4), common(8, 1),
+              common(0xc, 1), common(0x14, 11, 1), common(0x10, 0, 2), common(0x16, 0, 2),
+              common(0x18, 8, 2), common(0x1a, 1, 2), common(0x20, 0x1000), common(0x24, 0),
+              common(0x28, 0x2000), common(0x2c, 0), common(0x30, 0x3000), common(0x34, 0),
+              common(0x1c, 1, 2), common(0x14, 15, 1), ASK]
+    windows = [config(at + off, value, width) for at in range(0x40, 0xc0, 4)
+               for off, value, width in ((0, None, 4), (4, 0, 1), (8, 0x14, 4), (12, 1, 4),
+                                         (16, None, 4), (16, 0, 4))]
+    yield from transport_seeds({
+        "config": [config(offset) for offset in range(0, 0x100, 4)] + [config(0x100), config(3, None, 2)],
+        "config-writes": [config(offset, 0xffffffff) for offset in range(0, 0x100, 4)],
+        "bars": [config(0x10, 0xffffffff), config(0x14, 0xffffffff), config(0x10), config(0x14),
+                 config(4, 0, 2), config(0x10, 0xc0800000), config(4, 6, 2), common(0x14, None, 1)],
+        "common": [common(offset, None, width) for offset in range(0, 0x40) for width in (1, 2, 4)],
+        "common-writes": [common(offset, 0x01010101, width) for offset in range(0, 0x40)
+                          for width in (1, 2, 4)],
+        "driver": driver + [common(0x18, 4, 2), common(0x3a, 1, 2), common(0x3a, None, 2),
+                            common(0x1c, None, 2), common(0x16, 77, 2), common(0x1a, 9, 2)],
+        "table": [table(offset, 0xfee00000 + offset) for offset in range(0, 0x80, 4)] +
+        [table(offset) for offset in range(0, 0x80, 4)] + [ASK, CHANGE],
+        "masks": [table(12, 1), table(28, 1), ASK, CHANGE, table(28, 0), table(12, 0)] +
+        [config(at + 2, value, 2) for at in range(0x40, 0xc0, 4) for value in (0xc000, 0x8000, 0)] +
+        [START, ASK],
+        "windows": windows + [START], "rest": [bar(offset) for offset in range(0, 0x4000, 0x80)] +
+        [bar(offset, 0) for offset in range(0x1000, 0x4000, 0x80)] + [START, ASK]})
 
 
 def main():
