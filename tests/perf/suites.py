@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The suites of tests/bench. Each yields rows; monitors take turns inside one run."""
 
+import contextlib
 import os
 import sys
 import time
 
 import inprocess
 import many
+import network
 from monitors import activity, own_memory
 from report import Row
 
@@ -43,6 +45,20 @@ def one_of_each(monitors):
     return [m for m in monitors if not m.name.startswith('qemu-') or m.name == 'qemu-threads']
 
 
+@contextlib.contextmanager
+def disk(bench, mib):
+    """A file of random bytes, on a tmpfs if there is one."""
+    folder = '/dev/shm' if os.path.isdir('/dev/shm') else bench.build
+    path = os.path.join(folder, f'vmmd-bench-{os.getpid()}.raw')
+    try:
+        with open(path, 'wb') as f:
+            for _ in range(mib):
+                f.write(os.urandom(1 << 20))
+        yield path
+    finally:
+        os.unlink(path)
+
+
 def start(bench):
     row = Row('start', 'exec to first instruction', 'ms', goal_ratio=0.1)
 
@@ -68,7 +84,8 @@ def memory(bench):
             pss.add(monitor.name, own[1] / (1 << 20))
 
     bench.each('memory', measure, one_of_each(bench.monitors))
-    return [rss, pss]
+    with disk(bench, 16) as drive:
+        return [rss, pss, *network.loaded(bench, drive)]
 
 
 def idle(bench):
@@ -103,12 +120,7 @@ def block(bench):
     ]
     if bench.short:
         shapes = shapes[:2]
-    folder = '/dev/shm' if os.path.isdir('/dev/shm') else None
-    drive = os.path.join(folder or bench.build, f'vmmd-bench-{os.getpid()}.raw')
-    with open(drive, 'wb') as f:
-        for _ in range(256):
-            f.write(os.urandom(1 << 20))
-    try:
+    with disk(bench, 256) as drive:
         for name, operation, size, depth, queues, sequential, goal in shapes:
             unit = 'requests/s' if size == 4096 else 'MiB/s'
             row = Row('block', name, unit, better='more', goal_ratio=goal)
@@ -125,13 +137,11 @@ def block(bench):
 
             bench.each(f'block, {name}', measure)
             rows.append(row)
-    finally:
-        os.unlink(drive)
     return rows
 
 
 SUITES = {'start': start, 'memory': memory, 'idle': idle, 'block': block,
-          **many.SUITES, **inprocess.SUITES}
+          **network.SUITES, **many.SUITES, **inprocess.SUITES}
 
 # Those that run where systemd is, in the bed.
 IN_BED = ()

@@ -137,6 +137,8 @@ void guest_main(const struct hvm_start_info *info)
 	start_info = info;
 	if (option_is("bench", "blk"))
 		bench_blk();
+	if (option_is("bench", "net"))
+		bench_net();
 	if (option_is("bench", "exits"))
 		bench_exits();
 	if (option_is("bench", "idle")) {
