@@ -40,6 +40,12 @@ def stable(text):
     return re.sub(r"\b1[5-9]\d{14}\b", "USEC", text)
 
 
+def without_last_blanks(lines):
+    while lines and lines[-1] == "":
+        lines.pop()
+    return lines
+
+
 def run(bus, mock, command, vmmctl):
     result = subprocess.run(
         ["sh", "-c", command],
@@ -68,9 +74,8 @@ def main():
         (bus.directory / "work").mkdir()
         with MockDaemon(bus, mock_program) as mock:
             for comments, command, expected in entries:
-                while expected and expected[-1] == "":
-                    expected.pop()
-                got = run(bus, mock, command, vmmctl)
+                expected = without_last_blanks(expected)
+                got = without_last_blanks(run(bus, mock, command, vmmctl))
                 output += comments + [f"$ {command}"] + got + [""]
                 if got == expected:
                     passed += 1

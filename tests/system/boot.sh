@@ -5,6 +5,7 @@
 # four vCPUs.
 
 # Each answer carries its name: a getty of the guest may write between them.
+# shellcheck disable=SC2016 # the guest expands them
 questions='echo kernel=$(uname -r); echo cpus=$(nproc); echo root=$(findmnt -no SOURCE,FSTYPE /); '\
 'echo pci=$(ls /sys/bus/pci/devices | wc -l)'
 
