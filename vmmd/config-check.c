@@ -146,6 +146,24 @@ static int check_command_line(const struct vm_config *config, struct config_mess
 		strlen(line->value), (uintmax_t)key->maximum);
 }
 
+static int check_ready(const struct vm_config *config, struct config_messages *messages)
+{
+	const struct config_machine *machine = &config->machine;
+	struct config_where where = machine->ready_when.where;
+
+	if (machine->ready_text.value && strlen(machine->ready_text.value) > CONFIG_MAX_READY_TEXT)
+		return config_messages_add(messages, CONFIG_ERROR,
+			file_of(config, machine->ready_text.where), machine->ready_text.where.line,
+			"[Machine] ReadyText=", "%zu characters, more than %d",
+			strlen(machine->ready_text.value), CONFIG_MAX_READY_TEXT);
+	if (machine->ready_when.value != CONFIG_READY_GUEST || config->vsock.enabled.value ||
+		(machine->ready_text.value && machine->ready_text.value[0]))
+		return 0;
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
+		"[Machine] ReadyWhen=",
+		"the guest can say so by a vsock or by ReadyText=, and it has neither");
+}
+
 /* Below /run, and without detours. */
 static bool run_path_is_plain(const char *path, size_t length)
 {
@@ -239,6 +257,8 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 		r = check_command_line(config, messages);
 	if (r >= 0)
 		r = check_watchdog(config, messages);
+	if (r >= 0)
+		r = check_ready(config, messages);
 	if (r >= 0)
 		r = check_host_ports(config, messages);
 	return r;

@@ -27,6 +27,7 @@ static const char *const consoles[] = { "serial", "virtio", NULL };
 static const char *const watchdogs[] = { "no", "restart", "fail", NULL };
 static const char *const huge_pages[] = { "no", "transparent", "2M", "1G", NULL };
 static const char *const caches[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
+static const char *const readies[] = { "running", "guest", NULL };
 static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 
 #define KIB UINT64_C(1024)
@@ -122,6 +123,22 @@ static const struct config_key keys[] = {
 		.fallback = "0",
 		.doc = "How much memory can be plugged on top of Memory= while the machine runs, by vmmctl "
 		       "memory; costs nothing before." },
+	{ .section = "Machine",
+		.name = "ReadyWhen",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = MACHINE(ready_when),
+		.choices = readies,
+		.fallback = "running",
+		.doc = "When the unit counts as started, so that what is ordered after it may start: when "
+		       "the CPUs run, or when the guest's own systemd, 253 or later, says by vsock that "
+		       "it is up, or has written ReadyText=. It gets more time while it goes on." },
+	{ .section = "Machine",
+		.name = "ReadyText",
+		.type = CONFIG_TYPE_STRING,
+		.offset = MACHINE(ready_text),
+		.maximum = 63,
+		.doc = "With ReadyWhen=guest, what a guest that is up has written on its console, for "
+		       "one that cannot say so otherwise: \"login:\"." },
 	{ .section = "Boot",
 		.name = "Kernel",
 		.type = CONFIG_TYPE_PATH,

@@ -123,6 +123,13 @@ enum config_engine {
 	CONFIG_ENGINE_IO_URING,
 };
 
+enum { CONFIG_MAX_READY_TEXT = 63 };
+
+enum config_ready {
+	CONFIG_READY_RUNNING,
+	CONFIG_READY_GUEST,
+};
+
 struct config_machine {
 	struct config_string description;
 	struct config_number cpus;
@@ -135,6 +142,8 @@ struct config_machine {
 	struct config_number watchdog;   /* enum config_watchdog */
 	struct config_number balloon;    /* boolean */
 	struct config_number hotplug_bytes;
+	struct config_number ready_when; /* enum config_ready */
+	struct config_string ready_text;
 };
 
 struct config_boot {

@@ -123,6 +123,10 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 
 	vmm_spec_init(spec, machine->name);
 	fill_uuid(spec, machine->name);
+	spec->ready = (uint32_t)config->machine.ready_when.value;
+	if (config->machine.ready_text.value)
+		snprintf(spec->ready_text, sizeof(spec->ready_text), "%s",
+			config->machine.ready_text.value);
 	fill_machine(spec, config);
 	spec->uid = machine->handed.uid;
 	spec->gid = machine->handed.uid;

@@ -57,9 +57,6 @@ int machine_check_support(struct machine *machine)
 		return machine_fail_config(machine, "vsock: this worker has no vhost");
 	if ((spec->flags & VMM_SPEC_WATCHDOG) && spec->transport != VMM_TRANSPORT_PCI)
 		return machine_fail_config(machine, "watchdog: it is a PCI device");
-	if (spec->ready != VMM_READY_RUNNING)
-		return machine_fail_config(
-			machine, "ready: this worker cannot hear from the guest that it is ready");
 	if (spec->n_cpus > VMM_ACPI_MAX_CPUS)
 		return machine_fail_config(
 			machine, "CPUs: %u are more than %u", spec->n_cpus, VMM_ACPI_MAX_CPUS);
@@ -69,7 +66,10 @@ int machine_check_support(struct machine *machine)
 int machine_read_credentials(struct machine *machine)
 {
 	struct credentials *credentials = &machine->credentials;
+	char notify[40];
 	int r;
+
+	snprintf(notify, sizeof(notify), "vsock-stream:2:%u", GUEST_NOTIFY_PORT);
 
 	r = credentials_read(credentials, getenv("CREDENTIALS_DIRECTORY"), machine->failure,
 		sizeof(machine->failure));
@@ -79,6 +79,10 @@ int machine_read_credentials(struct machine *machine)
 	if (!credentials_has(credentials, "system.hostname"))
 		r = credentials_add(
 			credentials, "system.hostname", machine->name, strlen(machine->name));
+	/* Where its systemd, from 253 on, says how it is doing. */
+	if (r >= 0 && machine->spec->vsock_cid != 0 &&
+		!credentials_has(credentials, "vmm.notify_socket"))
+		r = credentials_add(credentials, "vmm.notify_socket", notify, strlen(notify));
 	return r < 0 ? machine_fail_host(machine, r, "credentials") : 0;
 }
 

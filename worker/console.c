@@ -111,8 +111,34 @@ static bool pump_lines(struct console *console)
 	return true;
 }
 
+/* The text may come in pieces: as much of the end as may be its beginning is looked at again. */
+static void look_for_text(struct console *console)
+{
+	uint64_t end = ring_newest(&console->ring), lost;
+	uint8_t data[4096];
+	size_t size, n;
+
+	console->looked_at = end;
+	while (console->awaited && console->awaited_position < end) {
+		size = strlen(console->awaited);
+		n = ring_read(
+			&console->ring, &console->awaited_position, data, sizeof(data), &lost);
+		if (memmem(data, n, console->awaited, size)) {
+			console->awaited = NULL;
+			console->seen(console->userdata);
+			return;
+		}
+		if (console->awaited_position >= end || n < size) {
+			console->awaited_position -= MIN(n, size - 1);
+			return;
+		}
+		console->awaited_position -= size - 1;
+	}
+}
+
 static void pump(struct console *console)
 {
+	look_for_text(console);
 	pump_lines(console);
 	for (size_t i = 0; i < ARRAY_SIZE(console->clients); i++) {
 		struct console_client *client = &console->clients[i];
@@ -148,6 +174,8 @@ static bool has_news(struct console *console)
 	uint64_t newest = ring_newest(&console->ring);
 
 	if (!console->no_lines && console->lines_position != newest)
+		return true;
+	if (console->awaited && console->looked_at != newest)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(console->clients); i++) {
 		const struct console_client *client = &console->clients[i];

@@ -73,6 +73,11 @@ struct console_config {
 };
 
 struct console {
+	/* Looked for in what the guest writes, until it was seen once; NULL: nothing. */
+	const char *awaited; /* borrowed */
+	uint64_t awaited_position, looked_at;
+	void (*seen)(void *userdata);
+
 	struct vmm_loop *loop;
 	struct log *log;
 	console_feed feed;

@@ -63,7 +63,7 @@ static void get_status(struct control_client *client, const struct vmm_control_m
 		.ready_usec = machine->ready_nsec / 1000,
 	};
 
-	life_text(&machine->life, status.text, sizeof(status.text));
+	machine_text(machine, status.text, sizeof(status.text));
 	reply(client, &message->header, &status, sizeof(status));
 }
 

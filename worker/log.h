@@ -21,6 +21,8 @@
 #define LOG_ID_CRASHED "d9192494e0f54bf4af2dc07fd0fb6753"
 #define LOG_ID_FAILED "b6534e55e7b3462c98c1c55a6f0ba4cd"
 #define LOG_ID_CONSOLE "a18b1eb895a9422791438df0a617fbe0"
+#define LOG_ID_GUEST_READY "a1d1c6f5e4f04d4c9d0f4d7b3a3c5e21"
+#define LOG_ID_GUEST_SHUTDOWN "5c0b0e5d7f0e4a07b5e4f0ce4b7a9d16"
 #define LOG_ID_DEVICE "83dd2b9284a64a62999152aa07aef258"
 
 enum log_priority {

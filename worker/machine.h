@@ -51,6 +51,7 @@
 #include "worker/console.h"
 #include "worker/control.h"
 #include "worker/credentials.h"
+#include "worker/guest.h"
 #include "worker/life.h"
 #include "worker/log.h"
 #include "worker/memory.h"
@@ -143,6 +144,7 @@ struct machine_line {
 struct machine {
 	const char *name;
 	uint64_t start_nsec;
+	uint64_t started_nsec;
 	uint64_t ready_nsec;
 	int exit_status;
 	char failure[VMM_TEXT_SIZE];
@@ -154,6 +156,10 @@ struct machine {
 	struct vmm_handover handover; /* owned */
 	struct vmm_spec *spec;        /* borrowed from handover */
 	struct credentials credentials;
+	struct guest guest;
+	bool guest_was_ready, guest_goes_down;
+	bool is_ready;          /* READY=1 was sent */
+	uint64_t seen_progress; /* of the guest, when systemd was last asked for more time */
 
 	struct vmm_loop *loop; /* owned, as all of the loop's sources */
 	struct vmm_loop_source *signals;
@@ -161,6 +167,7 @@ struct machine {
 	struct vmm_loop_source *tick;     /* life */
 	struct vmm_loop_source *watchdog; /* WATCHDOG=1 */
 	struct vmm_loop_source *guest_watchdog_due;
+	struct vmm_loop_source *extend;  /* EXTEND_TIMEOUT_USEC= until it is ready */
 	struct vmm_loop_source *settled; /* devices are paused */
 	_Atomic unsigned int posted;     /* enum machine_post */
 	atomic_bool over;                /* vCPUs run no more guest code */
@@ -248,6 +255,7 @@ int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind
 int machine_add_network(struct machine *machine, const struct vmm_spec_network *spec);
 
 /* run.c: what control requests and signals ask for. */
+void machine_text(const struct machine *machine, char *text, size_t size);
 void machine_stop(struct machine *machine, enum vmm_how how);
 void machine_reboot(struct machine *machine, enum vmm_how how);
 int machine_press_button(struct machine *machine);

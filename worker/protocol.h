@@ -48,7 +48,7 @@
 
 /* "vmmd" and a version; a change of any layout below is a new version. */
 #define VMM_PROTOCOL_MAGIC UINT32_C(0x646d6d76)
-#define VMM_PROTOCOL_VERSION 2
+#define VMM_PROTOCOL_VERSION 3
 
 /* Exit statuses of a worker, see the table "life of a VM". */
 enum vmm_worker_exit {
@@ -66,6 +66,7 @@ enum vmm_worker_exit {
 #define VMM_SERIAL_SIZE 21
 #define VMM_COMMAND_LINE_SIZE 2048
 #define VMM_DESCRIPTION_SIZE 128
+#define VMM_READY_TEXT_SIZE 64
 
 #define VMM_SPEC_MAX_CPUS 64
 #define VMM_SPEC_MAX_DRIVES 32
@@ -193,6 +194,7 @@ struct vmm_spec {
 	uint32_t n_cpus;          /* 1 or more */
 	uint32_t transport;
 	uint32_t ready;
+	char ready_text[VMM_READY_TEXT_SIZE]; /* of the console, stands for the guest's word */
 
 	/* Where a worker starts as root (direct spawn): who it becomes. 0 where it does not. */
 	uint32_t uid;

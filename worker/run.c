@@ -32,11 +32,27 @@ void machine_post(struct machine *machine, enum machine_post post)
 
 /* ---- what life asks for ---- */
 
+void machine_text(const struct machine *machine, char *text, size_t size)
+{
+	const struct guest_facts *facts = &machine->guest.facts;
+
+	if (machine->life.state != VMM_STATE_RUNNING)
+		life_text(&machine->life, text, size);
+	else if (facts->shutdown[0])
+		snprintf(text, size, "running, guest goes down (%s)", facts->shutdown);
+	else if (facts->ready)
+		snprintf(text, size, "running, guest %s is up", facts->hostname);
+	else if (!machine->is_ready)
+		snprintf(text, size, "running, guest boots");
+	else
+		life_text(&machine->life, text, size);
+}
+
 static void send_status(struct machine *machine)
 {
 	char text[VMM_DESCRIPTION_SIZE];
 
-	life_text(&machine->life, text, sizeof(text));
+	machine_text(machine, text, sizeof(text));
 	notify_send(&machine->notify, "STATUS=%s", text);
 	control_event(machine, VMM_EVENT_STATE, 0, text);
 }
@@ -264,6 +280,74 @@ static void console_changed(void *userdata, unsigned int n_clients)
 	control_event(machine, VMM_EVENT_CONSOLE, (int32_t)n_clients, NULL);
 }
 
+/* ---- readiness, and what the guest says of itself ---- */
+
+static void become_ready(struct machine *machine)
+{
+	if (machine->is_ready)
+		return;
+	machine->is_ready = true;
+	machine->ready_nsec = vmm_base_now_nsec();
+	machine->console.awaited = NULL;
+	vmm_loop_timer_set(machine->extend, 0);
+	notify_send(&machine->notify, "READY=1");
+	send_status(machine);
+	control_event(machine, VMM_EVENT_READY, 0, NULL);
+}
+
+/* With ReadyWhen=guest: as long as the guest writes or says anything, its start goes on. */
+static int on_extend(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct machine *machine = userdata;
+	uint64_t progress = machine->guest.n_messages + ring_newest(&machine->console.ring);
+
+	if (progress != machine->seen_progress)
+		notify_send(&machine->notify, "EXTEND_TIMEOUT_USEC=%llu",
+			(unsigned long long)GUEST_EXTEND_USEC);
+	machine->seen_progress = progress;
+	vmm_loop_timer_set(machine->extend, vmm_base_now_nsec() + GUEST_EXTEND_NSEC);
+	return 0;
+}
+
+static void seen_text(void *userdata)
+{
+	struct machine *machine = userdata;
+
+	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
+		"The guest has written \"%s\": it is ready.", machine->spec->ready_text);
+	become_ready(machine);
+}
+
+static void wait_for_guest(struct machine *machine)
+{
+	/* The guest may have written already: everything is looked at. */
+	machine->console.seen = seen_text;
+	if (machine->spec->ready_text[0])
+		machine->console.awaited = machine->spec->ready_text;
+	send_status(machine);
+	on_extend(machine->extend, 0, machine);
+}
+
+static void guest_changed(void *userdata)
+{
+	struct machine *machine = userdata;
+	const struct guest_facts *facts = &machine->guest.facts;
+
+	if (facts->shutdown[0] && !machine->guest_goes_down) {
+		machine->guest_goes_down = true;
+		log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_SHUTDOWN,
+			"guest-shutdown", "The guest goes down: %s.", facts->shutdown);
+	}
+	if (facts->ready && !machine->guest_was_ready) {
+		machine->guest_was_ready = true;
+		log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
+			"The guest %s is up, after %llu ms.", facts->hostname,
+			(unsigned long long)(vmm_base_now_nsec() - machine->start_nsec) / 1000000);
+		become_ready(machine);
+	}
+	send_status(machine);
+}
+
 /* ---- watchdog ---- */
 
 /*
@@ -326,6 +410,9 @@ int machine_prepare_run(struct machine *machine)
 		r = vmm_loop_add_timer(machine->loop, on_tick, machine, &machine->tick);
 	if (r == 0)
 		r = vmm_loop_add_timer(machine->loop, on_watchdog, machine, &machine->watchdog);
+	if (r == 0)
+		r = vmm_loop_add_timer(machine->loop, on_extend, machine, &machine->extend);
+	guest_init(&machine->guest, machine->loop, guest_changed, machine);
 	return r < 0 ? machine_fail_host(machine, r, "event loop") : 0;
 }
 
@@ -337,13 +424,15 @@ int machine_run(struct machine *machine)
 	machine->console.userdata = machine;
 	life_run(&machine->life);
 	vcpus_open_gate(machine);
-	machine->ready_nsec = vmm_base_now_nsec();
-	notify_send(&machine->notify, "READY=1\nSTATUS=running");
+	machine->started_nsec = vmm_base_now_nsec();
 	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_STARTED, "started",
 		"Started: %u CPUs, %llu MiB, after %llu us.", machine->spec->n_cpus,
 		(unsigned long long)machine->spec->memory_bytes >> 20,
-		(unsigned long long)(machine->ready_nsec - machine->start_nsec) / 1000);
-	control_event(machine, VMM_EVENT_READY, 0, NULL);
+		(unsigned long long)(machine->started_nsec - machine->start_nsec) / 1000);
+	if (machine->spec->ready == VMM_READY_GUEST)
+		wait_for_guest(machine);
+	else
+		become_ready(machine);
 	if (machine->notify.watchdog_nsec > 0)
 		on_watchdog(machine->watchdog, 0, machine);
 

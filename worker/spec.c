@@ -327,6 +327,11 @@ static int check_machine(struct checker *checker)
 		return bad(checker, "unknown transport %u", spec->transport);
 	if (spec->ready >= VMM_READY_COUNT)
 		return bad(checker, "unknown ready mode %u", spec->ready);
+	if (!vmm_message_string_ends(spec->ready_text, sizeof(spec->ready_text)) ||
+		!string_is_text(spec->ready_text, false))
+		return bad(checker, "ready text: too long, or has control characters");
+	if (spec->ready == VMM_READY_GUEST && spec->vsock_cid == 0 && !spec->ready_text[0])
+		return bad(checker, "ready: the guest has neither a vsock nor a text to say so");
 	if (spec->uid == UINT32_MAX || spec->gid == UINT32_MAX)
 		return bad(checker, "uid or gid is -1");
 	if ((spec->uid == 0) != (spec->gid == 0))

@@ -101,6 +101,13 @@ static void ask(struct vsock *vsock)
 	struct vsock_request *place, next;
 
 	while ((place = free_place(vsock, now_nsec)) && next_waiting(vsock, now_nsec, &next)) {
+		/* What the guest's systemd says of itself stays here. */
+		if (next.request.port == GUEST_NOTIFY_PORT) {
+			give_answer(vsock, next.request.id,
+				guest_connect(&vsock->machine->guest,
+					next.request.type == VMM_VSOCK_SEQPACKET));
+			continue;
+		}
 		struct vmm_control_vsock_request question = {
 			.id = next.request.id,
 			.port = next.request.port,

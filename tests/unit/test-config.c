@@ -178,6 +178,11 @@ static const struct {
 		"E web.vm:6: [Machine] HotplugMemory=: \"2M\" is not a multiple of HugePages=1G\n" },
 	{ BOOT "[Vsock]\nCID=2\n",
 		"E web.vm:4: [Vsock] CID=: \"2\" is not between 3 and 4294967294\n" },
+	{ BOOT "[Machine]\nReadyWhen=guest\n", "" },
+	{ BOOT "[Machine]\nReadyWhen=guest\nReadyText=login:\n[Vsock]\nEnabled=no\n", "" },
+	{ BOOT "[Machine]\nReadyWhen=guest\n[Vsock]\nEnabled=no\n",
+		"E web.vm:4: [Machine] ReadyWhen=: the guest can say so by a vsock or by ReadyText=, "
+		"and it has neither\n" },
 	{ BOOT "[Vsock]\nHostPorts=1:/run/a 22:/run/b/c\nHostPorts=4294967294:/run/d\n", "" },
 	{ BOOT "[Vsock]\nHostPorts=1:/run/a /run/b\n",
 		"E web.vm:4: [Vsock] HostPorts=: \"/run/b\" is not PORT:PATH with a path below /run\n" },

@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "unit.h"
 #include "worker/credentials.h"
+#include "worker/guest.h"
 #include "worker/life.h"
 #include "worker/lines.h"
 #include "worker/ring.h"
@@ -111,6 +112,86 @@ START_TEST(credentials_have_limits)
 	}
 	ck_assert_int_eq(credentials_add(&credentials, "more", "x", 1), -E2BIG);
 	credentials_finish(&credentials);
+}
+END_TEST
+
+/* ---- guest ---- */
+
+START_TEST(guest_says_what_it_is)
+{
+	static const char up[] = "STATUS=x\nX_SYSTEMD_HOSTNAME=we b\x01.example\nREADY=1";
+	static const char *const ignored[] = { "READY=2", "READY=11", "READY", "=", "", "\n\n",
+		"XREADY=1", "READY=1x" };
+	struct guest_facts facts = {};
+	char large[300];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		ck_assert(!guest_parse(&facts, ignored[i], strlen(ignored[i])));
+	ck_assert(!facts.ready);
+	ck_assert(guest_parse(&facts, up, strlen(up)));
+	ck_assert(facts.ready);
+	ck_assert_str_eq(facts.hostname, "we?b?.example");
+	/* Nothing new. */
+	ck_assert(!guest_parse(&facts, up, strlen(up)));
+	ck_assert(guest_parse(&facts, "X_SYSTEMD_SHUTDOWN=reboot", 25));
+	ck_assert_str_eq(facts.shutdown, "reboot");
+	memset(large, 'a', sizeof(large));
+	memcpy(large, "X_SYSTEMD_SHUTDOWN=", 19);
+	ck_assert(guest_parse(&facts, large, sizeof(large)));
+	ck_assert_uint_eq(strlen(facts.shutdown), sizeof(facts.shutdown) - 1);
+	memcpy(large, "X_SYSTEMD_HOSTNAME=", 19);
+	ck_assert(guest_parse(&facts, large, sizeof(large)));
+	ck_assert_uint_eq(strlen(facts.hostname), GUEST_NAME_SIZE - 1);
+}
+END_TEST
+
+static unsigned n_changes;
+
+static void count_change(void *userdata)
+{
+	n_changes++;
+}
+
+START_TEST(guest_connections)
+{
+	static struct guest guest;
+	static char flood[GUEST_MESSAGE_BYTES + 1];
+	int fds[GUEST_MAX_CLIENTS + 1];
+	struct vmm_loop *loop;
+	char c;
+
+	ck_assert_int_eq(vmm_loop_new(&loop), 0);
+	guest_init(&guest, loop, count_change, NULL);
+	fds[0] = guest_connect(&guest, false);
+	ck_assert_int_ge(fds[0], 0);
+	/* In pieces; it counts when it is whole. */
+	ck_assert_int_eq(write(fds[0], "REA", 3), 3);
+	ck_assert_int_ge(vmm_loop_step(loop, 0), 0);
+	ck_assert_int_eq(write(fds[0], "DY=1\n", 5), 5);
+	ck_assert_int_ge(vmm_loop_step(loop, 0), 0);
+	ck_assert(!guest.facts.ready);
+	close(fds[0]);
+	ck_assert_int_ge(vmm_loop_step(loop, 0), 0);
+	ck_assert(guest.facts.ready);
+	ck_assert_uint_eq(n_changes, 1);
+	/* Too long: it is closed and says nothing. */
+	memcpy(flood, "X_SYSTEMD_HOSTNAME=a\n", 21);
+	fds[0] = guest_connect(&guest, true);
+	ck_assert_int_eq(write(fds[0], flood, GUEST_MESSAGE_BYTES), GUEST_MESSAGE_BYTES);
+	ck_assert_int_ge(vmm_loop_step(loop, 0), 0);
+	ck_assert_int_eq(read(fds[0], &c, 1), 0);
+	ck_assert_str_eq(guest.facts.hostname, "");
+	close(fds[0]);
+	/* More than it keeps: the first has to go. */
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = guest_connect(&guest, false);
+		ck_assert_int_ge(fds[i], 0);
+	}
+	ck_assert_int_eq(read(fds[0], &c, 1), 0);
+	ck_assert_int_eq(read(fds[1], &c, 1), -1);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	vmm_loop_free(loop);
 }
 END_TEST
 
@@ -424,6 +505,8 @@ int main(void)
 	Suite *suite = suite_create("worker-logic");
 	TCase *tcase = unit_case(suite, "ring");
 
+	tcase_add_test(tcase, guest_says_what_it_is);
+	tcase_add_test(tcase, guest_connections);
 	tcase_add_test(tcase, credentials_as_strings);
 	tcase_add_test(tcase, credentials_have_limits);
 	tcase_add_test(tcase, ring_keeps_the_last_bytes);

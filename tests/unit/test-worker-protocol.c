@@ -121,6 +121,8 @@ END_TEST
 	X(no_cpu, "CPUs", spec.n_cpus = 0)                                                         \
 	X(cpus, "CPUs", spec.n_cpus = 65)                                                          \
 	X(transport, "transport", spec.transport = 2)                                              \
+	X(ready_text, "ready text", spec.ready_text[0] = 7)                                        \
+	X(ready_way, "ready", spec.ready = 1)                                                      \
 	X(ready, "ready", spec.ready = 2)                                                          \
 	X(uid, "uid", spec.uid = 1000)                                                             \
 	X(uid_all, "uid", spec.uid = spec.gid = UINT32_MAX)                                        \

@@ -189,6 +189,34 @@ START_TEST(console_last_lines_arrive)
 }
 END_TEST
 
+/* ReadyText=: not before the guest has written it, in pieces if it likes. */
+START_TEST(console_says_ready)
+{
+	char data[256];
+	int control, console;
+
+	guest_print(&guest, "boots... log");
+	guest_echo(&guest);
+	guest_poweroff(&guest);
+	worker_prepare(&worker, &guest);
+	worker.spec.ready = VMM_READY_GUEST;
+	strcpy(worker.spec.ready_text, "login:");
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "EXTEND_TIMEOUT_USEC=");
+	control = worker_connect(&worker);
+	console = open_console(control, VMM_CONSOLE_REPLAY, 0);
+	await_text(console, data, sizeof(data), "log");
+	ck_assert_ptr_null(strstr(worker.notified, "READY=1"));
+	worker_await_notify(&worker, "STATUS=running, guest boots");
+	ck_assert_int_eq(write(console, "in: ", 4), 4);
+	worker_await_notify(&worker, "READY=1");
+	worker_await_output(&worker, "has written");
+	ck_assert_int_eq(write(console, "", 1), 1);
+	ck_assert_int_eq(worker_wait(&worker), 0);
+}
+END_TEST
+
 void add_console_cases(Suite *suite)
 {
 	TCase *tcase = unit_case(suite, "console");
@@ -200,5 +228,6 @@ void add_console_cases(Suite *suite)
 	tcase_add_test(tcase, console_limits);
 	tcase_add_test(tcase, console_flood_is_bounded);
 	tcase_add_test(tcase, console_last_lines_arrive);
+	tcase_add_test(tcase, console_says_ready);
 	tcase_add_test(tcase, console_paste_is_not_lost);
 }
