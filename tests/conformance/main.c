@@ -44,7 +44,7 @@ static const struct conf_group *const groups[] = {
 };
 
 static bool only_failed;
-static unsigned int case_seconds = 20; /* after which a case has failed */
+static unsigned int case_seconds = 60; /* after which a case has failed */
 
 _Noreturn void conf_fail(struct conf *c, const char *file, int line, const char *what)
 {

@@ -489,6 +489,7 @@ int main(void)
 	add_console_cases(suite);
 	add_credentials_cases(suite);
 	add_device_cases(suite);
+	add_hostile_cases(suite);
 	add_sandbox_cases(suite);
 	tcase = unit_case(suite, "program");
 	tcase_add_checked_fixture(tcase, setup, teardown);

@@ -24,6 +24,7 @@ void add_control_cases(Suite *suite);
 void add_console_cases(Suite *suite);
 void add_credentials_cases(Suite *suite);
 void add_device_cases(Suite *suite);
+void add_hostile_cases(Suite *suite);
 void add_sandbox_cases(Suite *suite);
 
 #endif
