@@ -121,6 +121,39 @@ static int check_memory(const struct vm_config *config, struct config_messages *
 			       "[Machine] HotplugMemory=", messages);
 }
 
+static int check_serials(const struct vm_config *config, struct config_messages *messages)
+{
+	for (size_t i = 0; i < config->n_drives; i++) {
+		const struct config_string *serial = &config->drives[i].serial;
+		size_t length = serial->value ? strlen(serial->value) : 0;
+		bool good = length <= 20;
+		int r;
+
+		for (size_t j = 0; good && j < length; j++)
+			good = serial->value[j] >= 0x20 && serial->value[j] <= 0x7e;
+		if (good)
+			continue;
+		r = config_messages_add(messages, CONFIG_ERROR, file_of(config, serial->where),
+			serial->where.line,
+			"[Drive] Serial=", "\"%.60s\" is not up to 20 printable ASCII characters",
+			serial->value);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int check_console_limit(const struct vm_config *config, struct config_messages *messages)
+{
+	const struct config_machine *machine = &config->machine;
+	struct config_where where = machine->console_limit.where;
+
+	if (machine->console_limit.value == 0 || machine->console.value == CONFIG_CONSOLE_VIRTIO)
+		return 0;
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
+		"[Machine] ConsoleBandwidthLimit=", "is for Console=virtio");
+}
+
 static int check_watchdog(const struct vm_config *config, struct config_messages *messages)
 {
 	const struct config_machine *machine = &config->machine;
@@ -259,6 +292,10 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 		r = check_watchdog(config, messages);
 	if (r >= 0)
 		r = check_ready(config, messages);
+	if (r >= 0)
+		r = check_serials(config, messages);
+	if (r >= 0)
+		r = check_console_limit(config, messages);
 	if (r >= 0)
 		r = check_host_ports(config, messages);
 	return r;

@@ -39,6 +39,7 @@ void config_drive_finish(struct config_drive *drive)
 {
 	free(drive->name.value);
 	free(drive->path.value);
+	free(drive->serial.value);
 	*drive = (struct config_drive){};
 }
 

@@ -144,6 +144,8 @@ struct config_machine {
 	struct config_number hotplug_bytes;
 	struct config_number ready_when; /* enum config_ready */
 	struct config_string ready_text;
+	struct config_number rng_limit;     /* bytes a second; 0: none */
+	struct config_number console_limit; /* bytes a second, of a virtio console; 0: none */
 };
 
 struct config_boot {
@@ -153,18 +155,22 @@ struct config_boot {
 };
 
 struct config_vsock {
-	struct config_number enabled;    /* boolean */
-	struct config_number cid;        /* 0: made from the name */
-	struct config_string host_ports; /* see config_next_host_port() */
+	struct config_number enabled;         /* boolean */
+	struct config_number cid;             /* 0: made from the name */
+	struct config_string host_ports;      /* see config_next_host_port() */
+	struct config_number bandwidth_limit; /* bytes a second, each way; 0: none */
 };
 
 struct config_drive {
 	struct config_string name;
 	struct config_string path;
-	struct config_number read_only;       /* boolean */
-	struct config_number cache;           /* enum config_cache */
-	struct config_number engine;          /* enum config_engine */
-	struct config_number discard;         /* boolean */
+	struct config_number read_only; /* boolean */
+	struct config_number cache;     /* enum config_cache */
+	struct config_number engine;    /* enum config_engine */
+	struct config_number discard;   /* boolean */
+	struct config_string serial;    /* not set: the name */
+	struct config_number queues;
+	struct config_number block_size;      /* index of 512, 4096; the file's own where not set */
 	struct config_number iops_limit;      /* a second; 0: none */
 	struct config_number bandwidth_limit; /* bytes a second; 0: none */
 	struct config_where where;            /* of the section's first line */

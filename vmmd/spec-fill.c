@@ -53,6 +53,8 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 		spec->flags |= VMM_SPEC_RNG;
 	if (machine->console.value == CONFIG_CONSOLE_VIRTIO)
 		spec->flags |= VMM_SPEC_VIRTIO_CONSOLE;
+	spec->rng_rate.bytes.rate_per_second = machine->rng_limit.value;
+	spec->console_rate.bytes.rate_per_second = machine->console_limit.value;
 	if (machine->balloon.value)
 		spec->flags |= VMM_SPEC_BALLOON;
 	spec->hotplug_bytes = machine->hotplug_bytes.value;
@@ -78,15 +80,20 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 static void fill_drive(
 	struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index)
 {
+	static const uint32_t block_bytes[] = { 0, 512, 4096 };
+
 	*to = (struct vmm_spec_drive){
 		.fd = fd_index,
 		.cache = (uint32_t)drive->cache.value,
 		.engine = (uint32_t)drive->engine.value,
+		.n_queues = (uint32_t)drive->queues.value,
+		.block_bytes = block_bytes[drive->block_size.value],
 		.rate.ops.rate_per_second = drive->iops_limit.value,
 		.rate.bytes.rate_per_second = drive->bandwidth_limit.value,
 	};
 	copy_text(to->id, sizeof(to->id), drive->name.value);
-	copy_text(to->serial, sizeof(to->serial), drive->name.value);
+	copy_text(to->serial, sizeof(to->serial),
+		drive->serial.value ? drive->serial.value : drive->name.value);
 	if (drive->read_only.value)
 		to->flags |= VMM_DRIVE_READ_ONLY;
 	if (drive->discard.value)
@@ -156,6 +163,10 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	if (config->vsock.enabled.value) {
 		spec->vsock_cid = config->vsock.cid.value ? (uint32_t)config->vsock.cid.value
 							  : vsock_default_cid(machine->name);
+		spec->vsock_receive_rate.bytes.rate_per_second =
+			config->vsock.bandwidth_limit.value;
+		spec->vsock_transmit_rate.bytes.rate_per_second =
+			config->vsock.bandwidth_limit.value;
 		spec->vsock_listen_fd = n;
 		fds[n++] = sockets->vsock_fd;
 	}

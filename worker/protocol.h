@@ -159,9 +159,9 @@ struct vmm_spec_drive {
 	uint32_t flags;
 	uint32_t cache;
 	uint32_t engine;
-	uint32_t n_queues;   /* 0: chosen by the worker */
-	uint32_t queue_size; /* 0: 256; a power of two */
-	uint32_t reserved2;
+	uint32_t n_queues;    /* 0: chosen by the worker */
+	uint32_t queue_size;  /* 0: 256; a power of two */
+	uint32_t block_bytes; /* that the guest sees: 512 or 4096; 0: the file's */
 	struct vmm_spec_rate rate;
 };
 

@@ -160,7 +160,7 @@ static int check_drive(struct checker *checker, size_t index)
 	for (const char *c = drive->serial; *c; c++)
 		if (*c < 0x20 || *c > 0x7e)
 			return bad(checker, "%s: serial is not printable ASCII", what);
-	if (drive->reserved[0] || drive->reserved[1] || drive->reserved[2] || drive->reserved2)
+	if (drive->reserved[0] || drive->reserved[1] || drive->reserved[2])
 		return bad(checker, "%s: reserved bytes are not zero", what);
 	if (drive->flags & ~VMM_DRIVE_FLAGS)
 		return bad(checker, "%s: unknown flags 0x%x", what, drive->flags);
@@ -168,6 +168,8 @@ static int check_drive(struct checker *checker, size_t index)
 		return bad(checker, "%s: unknown cache mode %u", what, drive->cache);
 	if (drive->engine >= VMM_ENGINE_COUNT)
 		return bad(checker, "%s: unknown engine %u", what, drive->engine);
+	if (drive->block_bytes != 0 && drive->block_bytes != 512 && drive->block_bytes != 4096)
+		return bad(checker, "%s: blocks of %u bytes", what, drive->block_bytes);
 	if (drive->n_queues > VMM_SPEC_MAX_QUEUES)
 		return bad(checker, "%s: %u queues are more than %u", what, drive->n_queues,
 			VMM_SPEC_MAX_QUEUES);

@@ -161,7 +161,7 @@ static int fail_drive(struct machine *machine, const char *id, int r)
 		return machine_fail_config(machine, "drive %s: is empty", id);
 	case -EDOM:
 		return machine_fail_config(
-			machine, "drive %s: its size is no multiple of 512 bytes", id);
+			machine, "drive %s: its size is no multiple of its blocks", id);
 	default:
 		return machine_fail_host(machine, r, "drive %s", id);
 	}
@@ -186,6 +186,8 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 		.mem = machine->mem,
 		.read_only = drive->flags & VMM_DRIVE_READ_ONLY,
 		.write_through = drive->cache == VMM_CACHE_WRITE_THROUGH,
+		.no_discard = !(drive->flags & VMM_DRIVE_DISCARD),
+		.logical_block_bytes = drive->block_bytes,
 		.n_queues = drive->n_queues,
 		.queue_size = drive->queue_size,
 		.limits = machine_limits(&drive->rate),

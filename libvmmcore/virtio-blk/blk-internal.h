@@ -170,7 +170,8 @@ struct vmm_virtio_blk {
 	uint64_t features;                    /* negotiated; changes while nothing is in flight */
 	uint64_t capacity_sectors;            /* atomic */
 	uint32_t logical_block_bytes;
-	bool writeback; /* atomic: of the configuration space */
+	uint32_t configured_block_bytes; /* 0: the back end's */
+	bool writeback;                  /* atomic: of the configuration space */
 	bool writeback_at_reset;
 	bool read_only, no_threads;
 	uint64_t poll_nsec;

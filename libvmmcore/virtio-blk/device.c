@@ -138,11 +138,15 @@ static bool config_valid(const struct vmm_virtio_blk_config *config)
 		(config->queue_size < 4 || config->queue_size > VMM_BLK_MAX_QUEUE_SIZE ||
 			!is_power_of_two(config->queue_size)))
 		return false;
+	if (config->logical_block_bytes != 0 && config->logical_block_bytes != 512 &&
+		config->logical_block_bytes != 4096)
+		return false;
 	return !(config->no_threads && config->n_threads > 1);
 }
 
 /* Fills in the defaults, and refuses what the guest could not be told. */
-static int ask_geometry(const struct vmm_blk_backend *backend, struct vmm_blk_geometry *ret)
+static int ask_geometry(
+	const struct vmm_blk_backend *backend, uint32_t block_bytes, struct vmm_blk_geometry *ret)
 {
 	struct vmm_blk_geometry geometry = { 0 };
 	int r;
@@ -152,6 +156,14 @@ static int ask_geometry(const struct vmm_blk_backend *backend, struct vmm_blk_ge
 		return r;
 	if (!geometry.logical_block_bytes)
 		geometry.logical_block_bytes = VMM_BLK_SECTOR_BYTES;
+	if (block_bytes) {
+		if (block_bytes < geometry.logical_block_bytes)
+			return -EINVAL;
+		if (!IS_ALIGNED(geometry.capacity_bytes, (uint64_t)block_bytes))
+			return -EDOM;
+		geometry.logical_block_bytes = block_bytes;
+		geometry.physical_block_bytes = MAX(geometry.physical_block_bytes, block_bytes);
+	}
 	if (!geometry.physical_block_bytes)
 		geometry.physical_block_bytes = geometry.logical_block_bytes;
 	if (!geometry.discard_granule_bytes)
@@ -188,6 +200,8 @@ static uint64_t set_up_config_space(struct vmm_virtio_blk *blk,
 		features |= BLK_F_MQ;
 	if (blk->read_only)
 		return features | BLK_F_RO;
+	if (config->no_discard)
+		return features;
 
 	if (geometry->discard) {
 		features |= BLK_F_DISCARD;
@@ -307,7 +321,7 @@ int vmm_virtio_blk_new(const struct vmm_virtio_blk_config *config, struct vmm_vi
 
 	if (!config_valid(config))
 		return -EINVAL;
-	r = ask_geometry(&config->backend, &geometry);
+	r = ask_geometry(&config->backend, config->logical_block_bytes, &geometry);
 	if (r < 0)
 		return r;
 	blk = calloc(1, sizeof(*blk));
@@ -321,6 +335,7 @@ int vmm_virtio_blk_new(const struct vmm_virtio_blk_config *config, struct vmm_vi
 	blk->no_threads = config->no_threads;
 	blk->read_only = config->read_only || geometry.read_only;
 	blk->capacity_sectors = geometry.capacity_bytes / VMM_BLK_SECTOR_BYTES;
+	blk->configured_block_bytes = config->logical_block_bytes;
 	blk->logical_block_bytes = geometry.logical_block_bytes;
 	blk->writeback = blk->writeback_at_reset = !config->write_through;
 	if (!config->no_poll)
@@ -387,7 +402,7 @@ int vmm_virtio_blk_resize(struct vmm_virtio_blk *blk)
 	bool changed;
 	int r;
 
-	r = ask_geometry(&blk->backend, &geometry);
+	r = ask_geometry(&blk->backend, blk->configured_block_bytes, &geometry);
 	if (r < 0)
 		return r;
 	n_sectors = geometry.capacity_bytes / VMM_BLK_SECTOR_BYTES;

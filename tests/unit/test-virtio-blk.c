@@ -483,6 +483,31 @@ START_TEST(configuration_space)
 }
 END_TEST
 
+START_TEST(larger_blocks_and_no_discard)
+{
+	struct vmm_virtio_blk_config config = { .logical_block_bytes = 4096, .no_discard = true };
+	struct vmm_blk_file_config file_config = { 0 };
+	uint32_t value;
+
+	disk_fd = make_disk(false, DISK_BYTES);
+	start_with(&file_config, &config, UINT64_MAX);
+	driver_config_read(&driver, 20, &value, 4);
+	ck_assert_uint_eq(value, 4096);
+	/* VIRTIO_BLK_F_: SEG_MAX, BLK_SIZE, FLUSH, TOPOLOGY, WCE. */
+	ck_assert_uint_eq(driver.features & 0xffffff, 0xe44);
+	/* A file that no longer is whole blocks is not taken anew. */
+	ck_assert_int_eq(ftruncate(disk_fd, DISK_BYTES + 512), 0);
+	ck_assert_int_eq(vmm_virtio_blk_resize(blk), -EDOM);
+	ck_assert_int_eq(ftruncate(disk_fd, DISK_BYTES + 4096), 0);
+	ck_assert_int_ge(vmm_virtio_blk_resize(blk), 0);
+	config.mem = driver.mem;
+	config.backend = vmm_blk_file_backend(file);
+	config.logical_block_bytes = 1024;
+	ck_assert_int_eq(vmm_virtio_blk_new(&config, &(struct vmm_virtio_blk *){ NULL }), -EINVAL);
+	teardown();
+}
+END_TEST
+
 START_TEST(read_only_disk)
 {
 	struct vmm_virtio_blk_config config = { .read_only = _i == 0 };
@@ -680,6 +705,7 @@ int main(void)
 		tcase, no_room_for_a_status_breaks_the_queue_until_reset, 0, N_VARIANTS);
 	tcase_add_loop_test(tcase, file_that_shrinks_gives_errors, 0, N_VARIANTS);
 	tcase_add_test(tcase, configuration_space);
+	tcase_add_test(tcase, larger_blocks_and_no_discard);
 	tcase_add_loop_test(tcase, read_only_disk, 0, 2);
 	tcase_add_test(tcase, resize_tells_the_driver);
 	tcase_add_loop_test(tcase, direct_io_of_any_alignment, 0, 2);

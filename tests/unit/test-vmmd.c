@@ -20,11 +20,11 @@
 
 static const char whole[] =
 	"[Machine]\nDescription=\xc3\xa4\nCPUs=3\nMemory=1G\nHugePages=2M\n"
-	"Transport=mmio\nRng=no\nPrefault=yes\n"
+	"Transport=mmio\nRng=no\nRngBandwidthLimit=4K\nPrefault=yes\n"
 	"[Boot]\nKernel=/k\nInitrd=/i\nCommandLine=a b\n"
-	"[Vsock]\nCID=77\n"
+	"[Vsock]\nCID=77\nBandwidthLimit=2M\n"
 	"[Drive]\nName=one\nPath=/1\nIOPSLimit=7\nBandwidthLimit=1M\nCache=direct\n"
-	"[Drive]\nName=two\nPath=/2\nReadOnly=yes\nEngine=threads\nDiscard=yes\n"
+	"[Drive]\nName=two\nPath=/2\nSerial=S 2\nQueues=4\nBlockSize=4096\nReadOnly=yes\nEngine=threads\nDiscard=yes\n"
 	"[Network]\nName=lan\nMAC=52:54:00:01:02:03\n[Network]\nName=wan\n";
 
 static struct vm_config *load(const char *text)
@@ -164,6 +164,11 @@ START_TEST(test_spec)
 	ck_assert_uint_eq(spec->drives[0].rate.bytes.rate_per_second, 1 << 20);
 	ck_assert_uint_eq(spec->drives[1].flags, VMM_DRIVE_READ_ONLY | VMM_DRIVE_DISCARD);
 	ck_assert_uint_eq(spec->drives[1].engine, VMM_ENGINE_THREADS);
+	ck_assert_str_eq(spec->drives[1].serial, "S 2");
+	ck_assert_uint_eq(spec->drives[1].n_queues, 4);
+	ck_assert_uint_eq(spec->drives[1].block_bytes, 4096);
+	ck_assert_uint_eq(spec->vsock_receive_rate.bytes.rate_per_second, 2 << 20);
+	ck_assert_uint_eq(spec->rng_rate.bytes.rate_per_second, 4096);
 	ck_assert_int_eq(memcmp(spec->networks[0].mac, "\x52\x54\x00\x01\x02\x03", 6), 0);
 	vm_config_free(machine.config);
 	free(spec);

@@ -200,19 +200,23 @@ struct vmm_virtio_blk_config {
 	struct vmm_mem *mem;            /* borrowed, outlives the device */
 	struct vmm_blk_backend backend; /* outlives the device */
 	bool read_only;                 /* also where the back end could write */
-	bool write_through;             /* the guest may switch the cache on */
-	unsigned int n_queues;          /* 0: 1 */
-	unsigned int queue_size;        /* power of two; 0: 256 */
-	unsigned int n_threads;         /* 0: 1; at most n_queues; queue i: thread i % n_threads */
-	bool no_threads;                /* the caller waits and processes */
-	uint64_t poll_nsec;             /* how long to look before sleeping; 0: 50 us at most */
+	bool no_discard;                /* offer neither discard nor write-zeroes */
+	uint32_t
+		logical_block_bytes; /* 512 or 4096; 0: the back end's, which it may not be below */
+	bool write_through;          /* the guest may switch the cache on */
+	unsigned int n_queues;       /* 0: 1 */
+	unsigned int queue_size;     /* power of two; 0: 256 */
+	unsigned int n_threads;      /* 0: 1; at most n_queues; queue i: thread i % n_threads */
+	bool no_threads;             /* the caller waits and processes */
+	uint64_t poll_nsec;          /* how long to look before sleeping; 0: 50 us at most */
 	bool no_poll;
 	char serial[21];                    /* up to 20 bytes, for get-id */
 	struct vmm_ratelimit_config limits; /* all zero: none */
 	struct vmm_blk_thread_hook hook;
 };
 
-/* -EINVAL, -ENOMEM, what geometry and thread_start give, errno of pthread_create and epoll. */
+/* -EINVAL, -EDOM where the capacity is not whole blocks, -ENOMEM, what geometry and thread_start
+ * give, errno of pthread_create and epoll. */
 VMM_PUBLIC int vmm_virtio_blk_new(
 	const struct vmm_virtio_blk_config *config, struct vmm_virtio_blk **ret_blk);
 
