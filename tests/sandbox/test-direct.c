@@ -17,49 +17,11 @@
 #include "../worker/guests.h"
 #include "base/util.h"
 #include "inject.h"
+#include "spinning.h"
 #include "threads.h"
 
 #define RECORD_TRIES 4
 #define RECORD_PAUSE_SEC 6
-
-static DBusConnection *bus;
-static pid_t pid;
-
-/* A machine NAME with a drive, that spins. */
-static void start_spinning(const char *name)
-{
-	CLEANUP(free_p) char *kernel = NULL, *disk = NULL, *file = NULL, *text = NULL;
-	struct guest guest = {};
-	char buffer[65536];
-	int in, out;
-	ssize_t n;
-
-	guest_spin(&guest);
-	in = guest_open(&guest);
-	ck_assert_int_gt(asprintf(&kernel, "%s/%s.elf", env_root, name), 0);
-	ck_assert_int_gt(asprintf(&disk, "%s/%s.raw", env_root, name), 0);
-	out = open(kernel, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	n = pread(in, buffer, sizeof(buffer), 0);
-	ck_assert_int_gt(n, 0);
-	ck_assert_int_eq(vmm_base_write_full(out, buffer, (size_t)n), 0);
-	close(in);
-	close(out);
-	out = open(disk, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ck_assert_int_eq(ftruncate(out, 1 << 20), 0);
-	close(out);
-	ck_assert_int_gt(asprintf(&file, "etc/vmm/%s.vm", name), 0);
-	ck_assert_int_gt(
-		asprintf(&text,
-			"[Machine]\nMemory=16M\nCPUs=2\n[Boot]\nKernel=%s\n[Drive]\nName=root\nPath=%s\n",
-			kernel, disk),
-		0);
-	put_file(file, text);
-	bus = bus_open();
-	watch_signals(bus);
-	start_machine(bus, name, "done");
-	pid = (pid_t)get_uint(bus, name, "Leader");
-	ck_assert_int_gt(pid, 1);
-}
 
 static void read_text(const char *name, char *data, size_t size)
 {
@@ -68,7 +30,7 @@ static void read_text(const char *name, char *data, size_t size)
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", spinning_pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
 	while ((n = read(fd, data + length, size - length - 1)) > 0)
@@ -95,7 +57,7 @@ START_TEST(test_namespaces)
 		n = readlink(path, ours, sizeof(ours) - 1);
 		ck_assert_int_gt(n, 0);
 		ours[n] = '\0';
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, kinds[i]);
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", spinning_pid, kinds[i]);
 		n = readlink(path, theirs, sizeof(theirs) - 1);
 		ck_assert_int_gt(n, 0);
 		theirs[n] = '\0';
@@ -105,7 +67,7 @@ START_TEST(test_namespaces)
 	read_text("uid_map", text, sizeof(text));
 	ck_assert_str_eq(text, "");
 	read_text("status", text, sizeof(text));
-	snprintf(path, sizeof(path), "NSpid:\t%d\t1\n", pid);
+	snprintf(path, sizeof(path), "NSpid:\t%d\t1\n", spinning_pid);
 	expect_line(text, path);
 	/* Its network is a loopback interface and no route. */
 	read_text("net/dev", text, sizeof(text));
@@ -113,8 +75,8 @@ START_TEST(test_namespaces)
 	ck_assert_msg(strrchr(text, ':') == strstr(text, " lo:") + 3, "%s", text);
 	read_text("net/route", text, sizeof(text));
 	ck_assert_msg(strcspn(text, "\n") + 1 >= strlen(text), "%s", text);
-	stop_machine(bus, "spaces", "force", "done");
-	bus_close(bus);
+	stop_machine(spinning_bus, "spaces", "force", "done");
+	bus_close(spinning_bus);
 }
 END_TEST
 
@@ -132,13 +94,13 @@ START_TEST(test_rights)
 	DIR *tasks;
 
 	start_spinning("rights");
-	snprintf(path, sizeof(path), "/proc/%d", pid);
+	snprintf(path, sizeof(path), "/proc/%d", spinning_pid);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_ge(st.st_uid, 61184);
 	ck_assert_uint_le(st.st_uid, 65519);
 	snprintf(uids, sizeof(uids), "Uid:\t%u\t%u\t%u\t%u\n", st.st_uid, st.st_uid, st.st_uid,
 		st.st_uid);
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", spinning_pid);
 	tasks = opendir(path);
 	ck_assert_ptr_nonnull(tasks);
 	while ((entry = readdir(tasks))) {
@@ -155,13 +117,13 @@ START_TEST(test_rights)
 	/* The loop's, two vCPUs, the drive's. */
 	ck_assert_uint_ge(n, 4);
 	/* Of what is not dumpable all of /proc belongs to root. */
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", spinning_pid);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(st.st_uid, 0);
 	read_text("limits", text, sizeof(text));
 	expect_line(text, "Max core file size        0                    0 ");
-	stop_machine(bus, "rights", "force", "done");
-	bus_close(bus);
+	stop_machine(spinning_bus, "rights", "force", "done");
+	bus_close(spinning_bus);
 }
 END_TEST
 
@@ -176,7 +138,7 @@ START_TEST(test_files)
 
 	start_spinning("files");
 	snprintf(disk, sizeof(disk), "%s/files.", env_root);
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	snprintf(path, sizeof(path), "/proc/%d/fd", spinning_pid);
 	directory = opendir(path);
 	ck_assert_ptr_nonnull(directory);
 	while ((entry = readdir(directory))) {
@@ -185,7 +147,7 @@ START_TEST(test_files)
 
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/fd/%s", pid, entry->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/fd/%s", spinning_pid, entry->d_name);
 		size = readlink(path, target, sizeof(target) - 1);
 		ck_assert_int_gt(size, 0);
 		target[size] = '\0';
@@ -200,17 +162,17 @@ START_TEST(test_files)
 	closedir(directory);
 	ck_assert_uint_gt(n, 8);
 
-	snprintf(path, sizeof(path), "/proc/%d/root", pid);
+	snprintf(path, sizeof(path), "/proc/%d/root", spinning_pid);
 	directory = opendir(path);
 	ck_assert_ptr_nonnull(directory);
 	while ((entry = readdir(directory)))
 		ck_assert_msg(entry->d_name[0] == '.', "%s", entry->d_name);
 	closedir(directory);
-	snprintf(path, sizeof(path), "/proc/%d/root/file", pid);
+	snprintf(path, sizeof(path), "/proc/%d/root/file", spinning_pid);
 	ck_assert_int_eq(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600), -1);
 	ck_assert_int_eq(errno, EROFS);
-	stop_machine(bus, "files", "force", "done");
-	bus_close(bus);
+	stop_machine(spinning_bus, "files", "force", "done");
+	bus_close(spinning_bus);
 }
 END_TEST
 
@@ -235,8 +197,8 @@ START_TEST(test_memory)
 		}
 	}
 	ck_assert_uint_ge(n_found, 1);
-	stop_machine(bus, "memory", "force", "done");
-	bus_close(bus);
+	stop_machine(spinning_bus, "memory", "force", "done");
+	bus_close(spinning_bus);
 }
 END_TEST
 
@@ -248,9 +210,9 @@ static char *kill_by_open(const char *name)
 	int64_t value;
 	char *log;
 
-	ck_assert_int_eq(inject_begin(&inject, pid, find_thread(pid, "vcpu")), 0);
+	ck_assert_int_eq(inject_begin(&inject, spinning_pid, find_thread(spinning_pid, "vcpu")), 0);
 	ck_assert_int_eq(inject_call(&inject, SYS_openat, arguments, &value), INJECT_SIGSYS);
-	wait_state(bus, name, "failed");
+	wait_state(spinning_bus, name, "failed");
 	for (int i = 0; i < 100; i++) {
 		log = env_log();
 		if (strstr(log, "system call that it may not make"))
@@ -277,13 +239,13 @@ START_TEST(test_death_is_explained)
 		is_found = line && strstr(line, expected);
 		ck_assert_msg(is_found || strstr(log, "has no audit record"), "%s", log);
 		free(log);
-		expect_string(bus, "killed", "Result", "signal");
-		ck_assert_int_eq(get_int(bus, "killed", "ExitStatus"), -SIGSYS);
+		expect_string(spinning_bus, "killed", "Result", "signal");
+		ck_assert_int_eq(get_int(spinning_bus, "killed", "ExitStatus"), -SIGSYS);
 		if (is_found)
-			status = get_string(bus, "killed", "StatusText");
+			status = get_string(spinning_bus, "killed", "StatusText");
 		else
 			sleep(RECORD_PAUSE_SEC);
-		bus_close(bus);
+		bus_close(spinning_bus);
 	}
 	ck_assert_msg(is_found, "the kernel had no record of any of %d", RECORD_TRIES);
 	expect_line(status, expected);
