@@ -158,6 +158,11 @@ void env_start_vmmd(void)
 	ck_abort_msg("vmmd does not take its name");
 }
 
+pid_t env_vmmd_pid(void)
+{
+	return vmmd_pid;
+}
+
 void env_kill_vmmd(void)
 {
 	/* Test processes are forked: only the one that started it can wait for it. */

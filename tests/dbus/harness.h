@@ -29,6 +29,7 @@ void env_stop(void);
 /* Of machines, when none runs. */
 void expect_nothing_left(void);
 
+pid_t env_vmmd_pid(void);
 /* vmmd alone: kill -9 and another one. */
 void env_kill_vmmd(void);
 void env_start_vmmd(void);
