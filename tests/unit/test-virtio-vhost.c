@@ -87,6 +87,15 @@ static void back_map(struct back *back, const struct vmm_vhost_user_region *regi
 		PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)region->mmap_offset);
 }
 
+static void back_unmap(struct back *back)
+{
+	while (back->n_regions > 0) {
+		back->n_regions--;
+		munmap(back->regions[back->n_regions].host,
+			back->regions[back->n_regions].region.size_bytes);
+	}
+}
+
 static void back_put_used(struct back *back, uint32_t id, uint32_t len)
 {
 	uint8_t *used = back_find(back, back->addr.used_user_address, true);
@@ -176,6 +185,7 @@ static void back_note(struct back *back, struct vmm_vhost_user_message *message)
 		back->channel_fd = TAKE_FD(message->fds[0]);
 		break;
 	case VMM_VHOST_USER_SET_MEM_TABLE:
+		back_unmap(back);
 		for (unsigned int i = 0; i < message->n_fds; i++)
 			back_map(back, &message->payload.table.regions[i], message->fds[i]);
 		break;
@@ -322,8 +332,7 @@ static void tear_down(void)
 
 		shutdown(back->fd, SHUT_RDWR);
 		pthread_join(back->thread, NULL);
-		for (unsigned int j = 0; j < back->n_regions; j++)
-			munmap(back->regions[j].host, back->regions[j].region.size_bytes);
+		back_unmap(back);
 		close(back->fd);
 		vmm_base_close(back->channel_fd);
 		vmm_base_close(back->call_fd);
