@@ -47,6 +47,15 @@ static void start_ours(void)
 	peer_start(&peer, argv);
 }
 
+/* By the first connection, with the socket passed, as a socket unit does it. */
+static void start_activated(void)
+{
+	const char *argv[] = { "systemd-socket-activate", "-l", peer.socket,
+		getenv("VHOST_USER_BLK"), "-", image, "2", NULL };
+
+	peer_start(&peer, argv);
+}
+
 static void (*start_peer)(void);
 
 static void set_up(void)
@@ -267,6 +276,24 @@ START_TEST(test_without_recovery)
 }
 END_TEST
 
+START_TEST(test_socket_activation)
+{
+	struct vmm_virtio_vhost_config config = blk_config();
+	uint32_t *word = driver_pointer(&driver, DRIVER_DATA_GPA, 4096);
+
+	start_peer = start_activated;
+	make(&config);
+	ck_assert(driver_start(&driver, BLK_F_ALL, 2, 256));
+	*word = 4711;
+	ck_assert_uint_eq(blk_write(&driver, 8, DRIVER_DATA_GPA, 4096), BLK_OK);
+	*word = 0;
+	ck_assert_uint_eq(blk_read(&driver, 8, DRIVER_DATA_GPA, 4096), BLK_OK);
+	ck_assert_uint_eq(*word, 4711);
+	/* The socket is that of the unit, not one that the program made. */
+	ck_assert_int_ne(access("-", F_OK), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
 	tcase_set_timeout(tcase, 120);
@@ -292,6 +319,8 @@ int main(void)
 		tcase = unit_case(suite, "vhost-user-blk of the examples");
 		tcase_add_checked_fixture(tcase, set_up_ours, tear_down);
 		add_tests(tcase);
+		if (peer_exists("systemd-socket-activate"))
+			tcase_add_test(tcase, test_socket_activation);
 	}
 	return unit_run(suite);
 }
