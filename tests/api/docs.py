@@ -20,6 +20,7 @@ from private_bus import MockDaemon, PrivateBus
 VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS, VMMD = (
     Path(p).resolve() for p in sys.argv[1:9]
 )
+HEADERS = DBUS.parent / "libvmmcore/include/vmmcore"
 PAGES = ["vmmctl.1", "vmmd.8", "vmm@.service.8", "vmm.vm.5", "org.vmmd1.5", "vmm-metrics.7", "vmm-proxy@.service.8"]
 passed = failed = 0
 
@@ -73,6 +74,19 @@ def manual():
             if element.tag in ("method", "signal", "property"):
                 form = rf" {element.tag} {element.get('name')}\b"
                 check(f"org.vmmd1.5:{form}", re.search(form, texts["org.vmmd1.5"]))
+    for page in sorted(p.name for p in MAN.glob("*.3")):
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": ""}
+        result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", MAN / page],
+                                capture_output=True, encoding="utf-8", env=environment)
+        check(f"{page}: no warnings", result.returncode == 0 and result.stderr == "", result.stderr)
+        text = (MAN / page).read_text().replace("\\-", "-")
+        if page == "libvmmcore.3":
+            for header in HEADERS.glob("*.h"):
+                check(f"{page}: {header.stem}", f"vmmcore-{header.stem}\\fR" in text)
+            continue
+        header = (HEADERS / page.replace("vmmcore-", "").replace(".3", ".h")).read_text()
+        for function in re.findall(r"^VMM_PUBLIC [^;]*?\b(vmm_\w+)\(", header, re.M):
+            check(f"{page}: {function}", f"{function}(" in text)
     for unit in ("vmm@.service", "vmmd.service", "vmmd.socket", "vmm-metrics.socket",
                  "vmm-metrics@.service", "vmm-proxy@.service", "vmm-proxy@.socket"):
         for page, section in re.findall(r"man:([\w@.-]+)\((\d)\)", (UNITS / unit).read_text()):
