@@ -207,7 +207,8 @@ uint16_t driver_add(struct driver *driver, unsigned int queue, const struct vrin
 bool driver_wait_used(
 	struct driver *driver, unsigned int queue, uint32_t *ret_id, uint32_t *ret_len)
 {
-	uint64_t end_nsec = vmm_base_now_nsec() + UINT64_C(10000000000);
+	/* Long: on a busy machine the device's thread may have to wait for its turn. */
+	uint64_t end_nsec = vmm_base_now_nsec() + UINT64_C(60000000000);
 	uint32_t id, len;
 
 	while (!vring_get_used(&driver->rings[queue], &id, &len)) {

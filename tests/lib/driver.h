@@ -62,7 +62,7 @@ void driver_kick(struct driver *driver, unsigned int queue);
 uint16_t driver_add(struct driver *driver, unsigned int queue, const struct vring_buffer *buffers,
 	size_t n, uint64_t indirect_gpa);
 
-/* Waits until a chain is used, 10 s at most. False: it was not. */
+/* Waits until a chain is used, a minute at most. False: it was not. */
 bool driver_wait_used(
 	struct driver *driver, unsigned int queue, uint32_t *ret_id, uint32_t *ret_len);
 
