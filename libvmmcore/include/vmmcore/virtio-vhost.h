@@ -102,7 +102,7 @@ struct vmm_virtio_vhost_config {
 	/*
 	 * vhost-user: connect gives a connected socket, which is taken over, or a negative errno:
 	 * then it is asked again after retry_nsec. Called by vmm_virtio_vhost_new(), where a
-	 * failure is final, and then in the device's thread.
+	 * failure is final, and then in the device's thread: while it blocks, a reset does too.
 	 */
 	int (*connect)(void *userdata);
 	/* In the device's thread: the back end is back, or gone. May be NULL. */
