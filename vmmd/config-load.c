@@ -60,6 +60,7 @@ struct vm_config *vm_config_free(struct vm_config *config)
 		free(config->files[i]);
 	free(config->files);
 	free(config->machine.description.value);
+	free(config->machine.ready_text.value);
 	free(config->boot.kernel.value);
 	free(config->boot.initrd.value);
 	free(config->boot.command_line.value);
