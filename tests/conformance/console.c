@@ -149,7 +149,8 @@ static bool host(struct conf *c, enum console_host event, uint8_t port, const vo
 	uint8_t bytes[128];
 
 	bytes[0] = port;
-	memcpy(bytes + 1, data, n);
+	if (n > 0)
+		memcpy(bytes + 1, data, n);
 	return c->target->host(event, bytes, 1 + n);
 }
 

@@ -38,6 +38,7 @@ static inline void transport_start(struct transport *t, uint64_t features)
 {
 	struct machine *m = &t->machine.machine;
 
+	vdriver_finish(&t->driver);
 	FUZZ_CHECK(t->pci ? vdriver_probe_pci(&t->driver, m, MACHINE_PCI_SLOT)
 			  : vdriver_probe_mmio(&t->driver, m));
 	FUZZ_CHECK(vdriver_start(&t->driver, features | F_RING_RESET | (t->packed ? F_PACKED : 0),
