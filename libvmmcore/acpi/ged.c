@@ -226,3 +226,38 @@ int vmm_ged_pci_unplug(struct vmm_ged *ged, unsigned int slot)
 	pthread_mutex_unlock(&ged->lock);
 	return r;
 }
+
+int vmm_ged_pci_occupy(struct vmm_ged *ged, unsigned int slot)
+{
+	uint32_t bit;
+	int r = -EEXIST;
+
+	if (!slot_ok(slot))
+		return -EINVAL;
+	bit = UINT32_C(1) << slot;
+	pthread_mutex_lock(&ged->lock);
+	if (!(ged->pci_occupied & bit)) {
+		ged->pci_occupied |= bit;
+		r = 0;
+	}
+	pthread_mutex_unlock(&ged->lock);
+	return r;
+}
+
+int vmm_ged_pci_gone(struct vmm_ged *ged, unsigned int slot)
+{
+	uint32_t bit;
+	int r;
+
+	if (!slot_ok(slot))
+		return -EINVAL;
+	bit = UINT32_C(1) << slot;
+	pthread_mutex_lock(&ged->lock);
+	ged->pci_occupied &= ~bit;
+	ged->pci_leaving &= ~bit;
+	/* A device check, as for one that came: what answers in the slot is nothing. */
+	ged->pci_plugged |= bit;
+	r = raise_locked(ged, VMM_GED_PCI_HOTPLUG);
+	pthread_mutex_unlock(&ged->lock);
+	return r;
+}

@@ -465,6 +465,36 @@ START_TEST(ged_plugs_and_unplugs)
 }
 END_TEST
 
+START_TEST(ged_device_from_the_start)
+{
+	ck_assert_int_eq(vmm_ged_pci_occupy(ged, 5), -EEXIST);
+	ck_assert_int_eq(vmm_ged_pci_occupy(ged, 0), -EINVAL);
+	ck_assert_int_eq(vmm_ged_pci_occupy(ged, 32), -EINVAL);
+	ck_assert_int_eq(vmm_ged_pci_occupy(ged, 7), 0);
+	/* The guest finds it by itself. */
+	ck_assert(!level);
+	ck_assert_uint_eq(in32(8), 0);
+	out(16, 1 << 7, 4);
+	ck_assert_uint_eq(ejected, 1 << 7);
+}
+END_TEST
+
+START_TEST(ged_device_that_is_gone)
+{
+	ck_assert_int_eq(vmm_ged_pci_gone(ged, 0), -EINVAL);
+	ck_assert_int_eq(vmm_ged_pci_unplug(ged, 5), 0);
+	ck_assert_int_eq(vmm_ged_pci_gone(ged, 5), 0);
+	ck_assert_uint_eq(in32(4), VMM_GED_PCI_HOTPLUG);
+	/* It is to look, and need not give up what there is not. */
+	ck_assert_uint_eq(in32(8), 1 << 5);
+	ck_assert_uint_eq(in32(12), 0);
+	out(16, 1 << 5, 4);
+	ck_assert_uint_eq(ejected, 0);
+	ck_assert_int_eq(vmm_ged_pci_unplug(ged, 5), -ENOENT);
+	ck_assert_int_eq(vmm_ged_pci_plug(ged, 5), 0);
+}
+END_TEST
+
 START_TEST(ged_hostile_accesses)
 {
 	uint64_t value;
@@ -543,6 +573,8 @@ int main(void)
 	tcase_add_test(tcase, ged_sleep_and_reset);
 	tcase_add_test(tcase, ged_power_button);
 	tcase_add_test(tcase, ged_plugs_and_unplugs);
+	tcase_add_test(tcase, ged_device_from_the_start);
+	tcase_add_test(tcase, ged_device_that_is_gone);
 	tcase_add_test(tcase, ged_hostile_accesses);
 	tcase_add_test(tcase, ged_without_callbacks);
 	return unit_run(suite);

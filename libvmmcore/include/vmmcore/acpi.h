@@ -170,7 +170,7 @@ VMM_PUBLIC struct vmm_ged *vmm_ged_free(struct vmm_ged *ged);
 
 /*
  * Raises events (bits of enum vmm_ged_event), VMM_GED_POWER_BUTTON to press the button. What the
- * guest has not read yet stays pending; it is one event however often it was raised. 0, or a
+ * guest has not read yet stays pending, as one event; each raise is a new edge. 0, or a
  * negative errno of the interrupt line.
  */
 VMM_PUBLIC int vmm_ged_raise(struct vmm_ged *ged, uint32_t events);
@@ -186,6 +186,18 @@ VMM_PUBLIC int vmm_ged_pci_plug(struct vmm_ged *ged, unsigned int slot);
  * fine. ops->pci_eject is the answer. -EINVAL, -ENOENT where the slot is empty.
  */
 VMM_PUBLIC int vmm_ged_pci_unplug(struct vmm_ged *ged, unsigned int slot);
+
+/*
+ * The device in slot is there from the start, before the guest runs: it can be given up like one
+ * that was plugged. -EINVAL, -EEXIST.
+ */
+VMM_PUBLIC int vmm_ged_pci_occupy(struct vmm_ged *ged, unsigned int slot);
+
+/*
+ * The device in slot was taken off the bus without the guest having given it up: asks the guest
+ * to look. ops->pci_eject is not called for it any more. -EINVAL.
+ */
+VMM_PUBLIC int vmm_ged_pci_gone(struct vmm_ged *ged, unsigned int slot);
 
 VMM_END_DECLS
 
