@@ -166,6 +166,8 @@ struct vmm_virtio_blk {
 	struct vmm_virtio_device *device; /* owned */
 	struct vmm_blk_backend backend;
 	struct vmm_blk_thread_hook hook;
+	void (*failed)(void *userdata, enum vmm_blk_op op, int error); /* may be NULL */
+	void *failed_userdata;
 	struct blk_config_space config_space; /* under the control lock */
 	uint64_t features;                    /* negotiated; changes while nothing is in flight */
 	uint64_t capacity_sectors;            /* atomic */

@@ -329,6 +329,8 @@ int vmm_virtio_blk_new(const struct vmm_virtio_blk_config *config, struct vmm_vi
 		return -ENOMEM;
 	blk->backend = config->backend;
 	blk->hook = config->hook;
+	blk->failed = config->failed;
+	blk->failed_userdata = config->failed_userdata;
 	blk->n_queues = MAX(config->n_queues, 1u);
 	blk->n_threads = MAX(config->n_threads, 1u);
 	blk->queue_size = config->queue_size ? config->queue_size : DEFAULT_QUEUE_SIZE;

@@ -232,6 +232,17 @@ static uint8_t status_of(int result)
 	return result == -EOPNOTSUPP ? BLK_S_UNSUPP : BLK_S_IOERR;
 }
 
+/* The back end is done with all segments, or has failed one. */
+static void end(struct blk_request *request, int result)
+{
+	struct vmm_virtio_blk *blk = request->queue->blk;
+
+	if (result < 0 && result != -ECANCELED && result != -EOPNOTSUPP && blk->failed)
+		blk->failed(blk->failed_userdata, request->io.op, result);
+	request->status = status_of(result);
+	blk_queue_add_ended(request->queue, request);
+}
+
 /* Submits segment after segment as long as the back end carries them out at once. */
 static void submit_segments(struct blk_request *request)
 {
@@ -245,8 +256,7 @@ static void submit_segments(struct blk_request *request)
 			return;
 		}
 	} while (r == 0 && prepare_segment(request));
-	request->status = status_of(r);
-	blk_queue_add_ended(request->queue, request);
+	end(request, r);
 }
 
 void blk_request_submit(struct blk_request *request)
@@ -263,8 +273,7 @@ void blk_request_completed(struct blk_request *request, int result)
 		submit_segments(request);
 		return;
 	}
-	request->status = status_of(result);
-	blk_queue_add_ended(request->queue, request);
+	end(request, result);
 }
 
 void blk_request_push(struct blk_request *request, struct vmm_virtqueue *virtqueue)

@@ -213,6 +213,13 @@ struct vmm_virtio_blk_config {
 	char serial[21];                    /* up to 20 bytes, for get-id */
 	struct vmm_ratelimit_config limits; /* all zero: none */
 	struct vmm_blk_thread_hook hook;
+	/*
+	 * The back end failed a request of the guest with this negative errno; the guest gets an
+	 * error. Not what was canceled or is not supported. In the I/O thread, as often as a guest
+	 * makes it happen. May be NULL.
+	 */
+	void (*failed)(void *userdata, enum vmm_blk_op op, int error);
+	void *failed_userdata; /* borrowed */
 };
 
 /* -EINVAL, -EDOM where the capacity is not whole blocks, -ENOMEM, what geometry and thread_start
