@@ -9,7 +9,9 @@ import json
 import subprocess
 import sys
 
-RUNNING = {"stop", "terminate", "reboot", "pause", "resume", "kill", "console", "wait", "memory"}
+RUNNING = {"stop", "terminate", "reboot", "pause", "resume", "kill", "console", "wait", "memory", "list-devices",
+           "set-limits", "resize-drive", "attach-drive", "detach-drive", "attach-network",
+           "detach-network"}
 # Options whose arguments bash's script completes by itself.
 KNOWN = {"json", "state", "job-mode", "kill-whom", "signal", "output", "kernel", "initrd", "drive",
          "root", "host", "format"}

@@ -156,6 +156,19 @@ int ctl_bus_error(struct ctl *ctl, const char *what, const sd_bus_error *error, 
 	return r < 0 ? r : -EIO;
 }
 
+int ctl_send(struct ctl *ctl, const char *what, sd_bus_message *message, int r)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+
+	if (r >= 0)
+		r = sd_bus_call(ctl->bus, message, 0, &error, NULL);
+	if (r < 0)
+		ctl_bus_error(ctl, what, &error, r);
+	sd_bus_message_unref(message);
+	sd_bus_error_free(&error);
+	return r < 0 ? r : 0;
+}
+
 static int call(struct ctl *ctl, const char *what, const char *service, const char *path,
 	const char *interface, const char *member, sd_bus_message **ret_reply, const char *types,
 	va_list args)

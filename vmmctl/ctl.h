@@ -79,6 +79,7 @@ struct option_info {
 enum verb_group {
 	GROUP_LOOK,
 	GROUP_RUN,
+	GROUP_DEVICES,
 	GROUP_CONFIG,
 	GROUP_REACH,
 	GROUP_IMAGES,
@@ -143,6 +144,9 @@ void ctl_finish(struct ctl *ctl);
  */
 int ctl_call(struct ctl *ctl, const char *what, const char *member, sd_bus_message **ret_reply,
 	const char *types, ...);
+
+/* The same with a message that is complete where r is not negative; takes it over. */
+int ctl_send(struct ctl *ctl, const char *what, sd_bus_message *message, int r);
 
 /* The same for any service. -EALREADY: the error that is harmless here, told as a note. */
 int ctl_call_to(struct ctl *ctl, const char *what, const char *service, const char *path,
@@ -309,6 +313,13 @@ int verb_doctor(struct ctl *ctl, char **arguments);
 int verb_enable(struct ctl *ctl, char **arguments);
 int verb_disable(struct ctl *ctl, char **arguments);
 int verb_reload(struct ctl *ctl, char **arguments);
+int verb_list_devices(struct ctl *ctl, char **arguments);
+int verb_attach_drive(struct ctl *ctl, char **arguments);
+int verb_detach_drive(struct ctl *ctl, char **arguments);
+int verb_attach_network(struct ctl *ctl, char **arguments);
+int verb_detach_network(struct ctl *ctl, char **arguments);
+int verb_set_limits(struct ctl *ctl, char **arguments);
+int verb_resize_drive(struct ctl *ctl, char **arguments);
 int verb_memory(struct ctl *ctl, char **arguments);
 int verb_console(struct ctl *ctl, char **arguments);
 int verb_list_images(struct ctl *ctl, char **arguments);

@@ -8,6 +8,7 @@
 static const char *const group_titles[N_GROUPS] = {
 	[GROUP_LOOK] = "Looking",
 	[GROUP_RUN] = "Running",
+	[GROUP_DEVICES] = "Changing devices",
 	[GROUP_CONFIG] = "Configuring",
 	[GROUP_REACH] = "Reaching",
 	[GROUP_IMAGES] = "Images",

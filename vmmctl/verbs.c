@@ -142,6 +142,45 @@ const struct verb ctl_verbs[] = {
 		"SIGTERM and SIGINT stop the machine. Exit status: as wait, or 0 after --detach or\n"
 		"when the console is left with the escape sequence, which leaves it running.",
 		verb_run },
+	{ "list-devices", "devices", "NAME", 1, 1, GROUP_DEVICES,
+		"List the drives and networks of a machine that runs", NULL,
+		"In and out are what the guest has read and written, received and transmitted.",
+		verb_list_devices },
+	{ "attach-drive", NULL, "NAME DRIVE PATH [KEY=VALUE...]", 3, -1, GROUP_DEVICES,
+		"Attach a disk image or block device to a machine that runs", NULL,
+		"The guest notices by itself. Keys are those of [Drive] in vmm.vm(5). The drive is\n"
+		"there until the machine ends or reboots: what is to be there then stands in its\n"
+		"file. Example:\n"
+		"  vmmctl attach-drive web data /var/lib/vmm/data.raw ReadOnly=yes",
+		verb_attach_drive },
+	{ "detach-drive", NULL, "NAME DRIVE", 2, 2, GROUP_DEVICES,
+		"Take a drive away from a machine that runs", "force timeout",
+		"The guest is asked to give it up, and has 30 seconds or --timeout for it. It does so\n"
+		"whether or not a file system is mounted: unmount it first. With --force it is taken\n"
+		"away when the time is over; without --timeout at once.",
+		verb_detach_drive },
+	{ "attach-network", NULL, "NAME NETWORK [KEY=VALUE...]", 2, -1, GROUP_DEVICES,
+		"Attach a network card to a machine that runs", NULL,
+		"Keys are those of [Network] in vmm.vm(5). Example:\n"
+		"  vmmctl attach-network web lan Bridge=br0",
+		verb_attach_network },
+	{ "detach-network", NULL, "NAME NETWORK", 2, 2, GROUP_DEVICES,
+		"Take a network card away from a machine that runs", "force timeout",
+		"As detach-drive.", verb_detach_network },
+	{ "set-limits", "set-limit", "NAME DEVICE KEY=VALUE...", 3, -1, GROUP_DEVICES,
+		"Change limits of a drive or network while the machine runs", NULL,
+		"Keys of a drive: IOPSLimit, IOPSBurst, IOPSOneTimeBurst, BandwidthLimit,\n"
+		"BandwidthBurst, BandwidthOneTimeBurst. Of a network: the same with Receive and\n"
+		"Transmit before Bandwidth and Packet, such as TransmitBandwidthLimit and\n"
+		"ReceivePacketLimit. Limits are a second; none, or 0, takes one away. They hold until\n"
+		"the machine ends. Example:\n"
+		"  vmmctl set-limits web root IOPSLimit=500 BandwidthLimit=20M BandwidthBurst=100M",
+		verb_set_limits },
+	{ "resize-drive", NULL, "NAME DRIVE [SIZE]", 2, 3, GROUP_DEVICES,
+		"Tell the guest that a drive's file has another size", NULL,
+		"Whoever owns the file has made it larger, with truncate or lvextend. With SIZE it is\n"
+		"an error when the file does not have that size.",
+		verb_resize_drive },
 	{ "cat", NULL, "NAME...", 1, -1, GROUP_CONFIG,
 		"Show the configuration of machines, drop-ins too", "root", NULL, verb_cat },
 	{ "verify", NULL, "[NAME|FILE...]", 0, -1, GROUP_CONFIG,

@@ -26,6 +26,9 @@ static const struct {
 	{ VMMD_E_SHUTTING_DOWN, BUS_NAME ".ShuttingDown", "vmmd is about to end." },
 	{ VMMD_E_LIMITS_EXCEEDED, BUS_NAME ".LimitsExceeded", "Too many at a time." },
 	{ VMMD_E_START_FAILED, BUS_NAME ".StartFailed", "The machine's unit does not start." },
+	{ VMMD_E_NO_SUCH_DEVICE, BUS_NAME ".NoSuchDevice", "There is no such device." },
+	{ VMMD_E_DEVICE_EXISTS, BUS_NAME ".DeviceExists", "There is such a device already." },
+	{ VMMD_E_DEVICE_BUSY, BUS_NAME ".DeviceBusy", "The guest does not give the device up." },
 	{ VMMD_E_WORKER, BUS_NAME ".StartFailed", "The machine's worker cannot do that." },
 };
 

@@ -200,6 +200,15 @@ static void on_machines_counted(void *userdata)
 			"NMachines", "NRunning", "ConfigTimestamp", NULL);
 }
 
+static void on_device_changed(
+	void *userdata, struct machine *machine, uint32_t kind, const char *id, bool attached)
+{
+	struct bus *bus = userdata;
+
+	if (bus->bus)
+		machine_emit_device(bus, machine, kind, id, attached);
+}
+
 static void on_reloading(void *userdata, bool active)
 {
 	struct bus *bus = userdata;
@@ -266,6 +275,7 @@ const struct manager_observer bus_observer = {
 	.machine_removed = on_machine_removed,
 	.machine_changed = on_machine_changed,
 	.machines_counted = on_machines_counted,
+	.device_changed = on_device_changed,
 	.reloading = on_reloading,
 	.job_accepted = on_job_accepted,
 	.job_removed = on_job_removed,

@@ -71,6 +71,8 @@ int machine_path(const char *name, char **ret);
 int job_path(uint32_t id, char **ret);
 struct machine *machine_of_path(struct manager *manager, const char *path);
 void machine_emit_changes(struct bus *bus, struct machine *machine, unsigned changes);
+void machine_emit_device(struct bus *bus, struct machine *machine, enum vmm_device_kind kind,
+	const char *id, bool attached);
 void job_emit_added(struct bus *bus, struct job *job);
 void job_emit_removed(struct bus *bus, struct job *job, const char *result);
 
@@ -83,6 +85,13 @@ int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_set_limits(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_resize_drive(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_attach_drive(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_detach_drive(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_attach_network(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int method_detach_network(sd_bus_message *message, void *userdata, sd_bus_error *error);
 /* -VMMD_E_MACHINE_NOT_RUNNING with the error set, where its worker cannot be asked. */
 int method_running_machine(
 	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);

@@ -186,9 +186,9 @@ int control_new(struct machine *machine, int *fd, struct control **ret)
 	return 0;
 }
 
-int control_request(struct control *control, uint32_t type, const void *payload, size_t size,
-	int fd, control_done_t done, void *userdata)
+int control_call(struct control *control, const struct control_call *call)
 {
+	uint64_t timeout_usec = call->timeout_usec ? call->timeout_usec : ANSWER_USEC;
 	struct request *request = NULL;
 	int r;
 
@@ -199,15 +199,32 @@ int control_request(struct control *control, uint32_t type, const void *payload,
 			request = &control->requests[i];
 	if (!request)
 		return -VMMD_E_LIMITS_EXCEEDED;
-	r = vmm_control_send_request(control->fd, type, control->last_id + 1, payload, size, fd);
+	r = vmm_control_send_request(control->fd, call->type, control->last_id + 1, call->payload,
+		call->size, call->fds, call->n_fds);
 	if (r < 0)
 		return r;
 	*request = (struct request){
 		.id = ++control->last_id,
-		.deadline_usec = vmm_base_now_nsec() / 1000 + ANSWER_USEC,
-		.done = done,
-		.userdata = userdata,
+		.deadline_usec = vmm_base_now_nsec() / 1000 + timeout_usec,
+		.done = call->done,
+		.userdata = call->userdata,
 	};
 	set_timer(control);
 	return 0;
+}
+
+int control_request(struct control *control, uint32_t type, const void *payload, size_t size,
+	int fd, control_done_t done, void *userdata)
+{
+	const struct control_call call = {
+		.type = type,
+		.payload = payload,
+		.size = size,
+		.fds = &fd,
+		.n_fds = fd >= 0 ? 1 : 0,
+		.done = done,
+		.userdata = userdata,
+	};
+
+	return control_call(control, &call);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * control: vmmd's end of a worker's control socket. Requests get their answer by callback;
- * events go to the machine. A worker that answers with nonsense, or not within ten seconds, is
+ * events go to the machine. A worker that answers with nonsense, or not in time, is
  * cut off: its requests fail, the machine goes on without control.
  */
 #ifndef VMMD_CONTROL_H
@@ -31,6 +31,21 @@ void control_drain(struct control *control);
  */
 typedef void (*control_done_t)(
 	void *userdata, int error, const struct vmm_control_message *message);
+
+/* A request with all that there is to say of it. */
+struct control_call {
+	uint32_t type;
+	const void *payload;
+	size_t size;
+	const int *fds; /* stay the caller's */
+	size_t n_fds;
+	uint64_t timeout_usec; /* 0: ten seconds */
+	control_done_t done;   /* may be NULL */
+	void *userdata;
+};
+
+/* As control_request(). */
+int control_call(struct control *control, const struct control_call *call);
 
 /* done may be NULL. fd stays the caller's. -VMMD_E_LIMITS_EXCEEDED, -EAGAIN where it does not
  * read. done is called once when 0 was returned, never else. */

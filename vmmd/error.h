@@ -20,7 +20,10 @@ enum vmmd_error {
 	VMMD_E_SHUTTING_DOWN,
 	VMMD_E_LIMITS_EXCEEDED,
 	VMMD_E_START_FAILED,
-	VMMD_E_WORKER, /* the worker refused; text says why */
+	VMMD_E_NO_SUCH_DEVICE,
+	VMMD_E_DEVICE_EXISTS,
+	VMMD_E_DEVICE_BUSY, /* the guest does not give it up */
+	VMMD_E_WORKER,      /* the worker refused; text says why */
 };
 
 #endif

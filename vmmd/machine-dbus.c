@@ -188,6 +188,17 @@ void machine_emit_changes(struct bus *bus, struct machine *machine, unsigned cha
 		bus->bus, path, BUS_MACHINE_INTERFACE, (char **)(uintptr_t)names);
 }
 
+void machine_emit_device(struct bus *bus, struct machine *machine, enum vmm_device_kind kind,
+	const char *id, bool attached)
+{
+	CLEANUP(free_p) char *path = NULL;
+
+	if (machine_path(machine->name, &path) >= 0)
+		sd_bus_emit_signal(bus->bus, path, BUS_MACHINE_INTERFACE,
+			attached ? "DeviceAttached" : "DeviceDetached", "ss",
+			kind == VMM_DEVICE_DRIVE ? "drive" : "network", id);
+}
+
 #define CONST_PROPERTY(name, type)                                                                 \
 	SD_BUS_PROPERTY(name, type, property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST)
 #define PROPERTY(name, type)                                                                       \
@@ -212,6 +223,24 @@ const sd_bus_vtable machine_vtable[] = {
 		SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetStats", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{st}", stats),
 		method_get_stats, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ssa{sv})", devices),
+		method_list_devices, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("SetLimits", SD_BUS_ARGS("s", device, "a{st}", limits, "t", flags),
+		SD_BUS_NO_RESULT, method_set_limits, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ResizeDrive", SD_BUS_ARGS("s", drive, "t", size, "t", flags),
+		SD_BUS_NO_RESULT, method_resize_drive, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("AttachDrive",
+		SD_BUS_ARGS("s", drive, "a(ss)", settings, "t", flags), SD_BUS_NO_RESULT,
+		method_attach_drive, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("DetachDrive",
+		SD_BUS_ARGS("s", drive, "t", timeout_usec, "t", flags), SD_BUS_NO_RESULT,
+		method_detach_drive, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("AttachNetwork",
+		SD_BUS_ARGS("s", network, "a(ss)", settings, "t", flags), SD_BUS_NO_RESULT,
+		method_attach_network, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("DetachNetwork",
+		SD_BUS_ARGS("s", network, "t", timeout_usec, "t", flags), SD_BUS_NO_RESULT,
+		method_detach_network, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("ResizeConsole", SD_BUS_ARGS("q", rows, "q", columns, "t", flags),
 		SD_BUS_NO_RESULT, method_resize_console, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetMemory", SD_BUS_NO_ARGS, SD_BUS_RESULT("a{st}", memory),
@@ -222,6 +251,9 @@ const sd_bus_vtable machine_vtable[] = {
 		SD_BUS_RESULT("h", socket), method_connect_vsock, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("Describe", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
 		method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
+
+	SD_BUS_SIGNAL_WITH_ARGS("DeviceAttached", SD_BUS_ARGS("s", kind, "s", device), 0),
+	SD_BUS_SIGNAL_WITH_ARGS("DeviceDetached", SD_BUS_ARGS("s", kind, "s", device), 0),
 
 	CONST_PROPERTY("Name", "s"),
 	CONST_PROPERTY("Unit", "s"),

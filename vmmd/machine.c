@@ -423,6 +423,21 @@ void machine_control_status(struct machine *machine, const struct vmm_control_st
 	update_state(machine);
 }
 
+static void device_changed(struct machine *machine, const struct vmm_control_event *event)
+{
+	const struct manager_observer *observer = machine->manager->observer;
+	char id[VMM_DEVICE_ID_SIZE];
+
+	/* Any text may stand there, and not all may go to the bus. */
+	snprintf(id, sizeof(id), "%.*s", (int)sizeof(id) - 1, event->text);
+	for (const char *c = id; *c; c++)
+		if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f)
+			return;
+	if (observer && (event->value == VMM_DEVICE_DRIVE || event->value == VMM_DEVICE_NETWORK))
+		observer->device_changed(machine->manager->observer_userdata, machine,
+			(uint32_t)event->value, id, event->event == VMM_EVENT_DEVICE_ATTACHED);
+}
+
 void machine_control_event(struct machine *machine, const struct vmm_control_event *event)
 {
 	struct log_about about = { .name = machine->name, .pid = machine->leader };
@@ -452,6 +467,10 @@ void machine_control_event(struct machine *machine, const struct vmm_control_eve
 		about.event = "drive-error";
 		log_line(LOG_WARNING, &about, "drive %.32s: %s", event->text,
 			strerror(event->value < 0 ? -event->value : event->value));
+		break;
+	case VMM_EVENT_DEVICE_ATTACHED:
+	case VMM_EVENT_DEVICE_DETACHED:
+		device_changed(machine, event);
 		break;
 	default:
 		break;

@@ -38,6 +38,9 @@ struct manager_observer {
 	void (*machine_changed)(void *userdata, struct machine *machine, unsigned changes);
 	void (*machines_counted)(void *userdata); /* NMachines or NRunning may be others */
 	void (*reloading)(void *userdata, bool active);
+	/* A drive or network has come or gone while the machine runs. */
+	void (*device_changed)(void *userdata, struct machine *machine, uint32_t kind,
+		const char *id, bool attached);
 	/* A job was taken on; its requester gets the job. */
 	void (*job_accepted)(void *userdata, struct job *job);
 	/* A job that was taken on has ended. */

@@ -16,6 +16,7 @@
 #include "control.h"
 #include "error.h"
 #include "job.h"
+#include "requests.h"
 #include "spawn.h"
 
 int method_machine_name(struct bus *bus, sd_bus_message *message, char buffer[VMM_NAME_SIZE],
@@ -193,24 +194,15 @@ int method_reboot(sd_bus_message *message, void *userdata, sd_bus_error *error)
 
 /* ---- requests to the worker ---- */
 
-struct request {
-	struct bus *bus;         /* borrowed */
-	sd_bus_message *message; /* owned */
-	int master_fd;           /* owned: a console's, or -EBADF */
-	char path[64];           /* of its other side */
-	pid_t leader;            /* whose counters these will be */
-	method_replier replier;  /* may be NULL */
-};
-
-static void request_free(struct request *request)
+void request_free(struct request *request)
 {
 	drop_request(request->bus, request->message);
+	sd_bus_message_unref(request->reply);
 	vmm_base_close(request->master_fd);
 	free(request);
 }
 
-static int request_new(
-	struct bus *bus, sd_bus_message *message, struct request **ret, sd_bus_error *error)
+int request_new(struct bus *bus, sd_bus_message *message, struct request **ret, sd_bus_error *error)
 {
 	struct request *request;
 	int r;
@@ -228,7 +220,7 @@ static int request_new(
 	return 0;
 }
 
-static void answer_error(struct request *request, int code, const char *text)
+void request_fail(struct request *request, int code, const char *text)
 {
 	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 
@@ -236,13 +228,18 @@ static void answer_error(struct request *request, int code, const char *text)
 	sd_bus_reply_method_error(request->message, &error);
 }
 
-static void worker_done(void *userdata, int error, const struct vmm_control_message *reply)
+void request_refused(struct request *request, int error, const struct vmm_control_message *reply)
+{
+	request_fail(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
+		reply ? reply->text : NULL);
+}
+
+void request_done(void *userdata, int error, const struct vmm_control_message *reply)
 {
 	struct request *request = userdata;
 
 	if (error < 0)
-		answer_error(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
-			reply ? reply->text : NULL);
+		request_refused(request, error, reply);
 	else if (request->replier)
 		request->replier(request->message, reply);
 	else
@@ -280,7 +277,7 @@ int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *
 	if (r < 0)
 		return r;
 	request->replier = replier;
-	r = control_request(machine->control, type, payload, size, -EBADF, worker_done, request);
+	r = control_request(machine->control, type, payload, size, -EBADF, request_done, request);
 	if (r < 0) {
 		request_free(request);
 		return bus_error_set(error, r, NULL);
@@ -378,7 +375,7 @@ static void stats_done(void *userdata, int error, const struct vmm_control_messa
 	sd_bus_message *reply = NULL;
 
 	if (error < 0) {
-		worker_done(request, error, answer);
+		request_done(request, error, answer);
 		return;
 	}
 	error = sd_bus_message_new_method_return(request->message, &reply);
@@ -387,7 +384,7 @@ static void stats_done(void *userdata, int error, const struct vmm_control_messa
 	if (error >= 0)
 		sd_bus_send(NULL, reply, NULL);
 	else
-		answer_error(request, error, NULL);
+		request_fail(request, error, NULL);
 	sd_bus_message_unref(reply);
 	request_free(request);
 }
@@ -425,7 +422,7 @@ static void kill_done(void *userdata, int error, const char *text)
 	struct request *request = userdata;
 
 	if (error < 0)
-		answer_error(request, error == -ESRCH ? -VMMD_E_MACHINE_NOT_RUNNING : error, text);
+		request_fail(request, error == -ESRCH ? -VMMD_E_MACHINE_NOT_RUNNING : error, text);
 	else
 		sd_bus_reply_method_return(request->message, NULL);
 	request_free(request);
@@ -483,10 +480,9 @@ static void console_done(void *userdata, int error, const struct vmm_control_mes
 	struct request *request = userdata;
 
 	if (error == -EBUSY)
-		answer_error(request, -VMMD_E_CONSOLE_BUSY, NULL);
+		request_fail(request, -VMMD_E_CONSOLE_BUSY, NULL);
 	else if (error < 0)
-		answer_error(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
-			reply ? reply->text : NULL);
+		request_refused(request, error, reply);
 	else
 		sd_bus_reply_method_return(
 			request->message, "hs", request->master_fd, request->path);

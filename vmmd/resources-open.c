@@ -96,7 +96,7 @@ static int open_file(struct opener *opener, const char *key, const struct config
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\" %s",
 			path->value, file_type(st.st_mode));
 	/* A block device that is mounted, or open for itself elsewhere, is not to be written. */
-	if (S_ISBLK(st.st_mode) && (flags & O_ACCMODE) == O_RDWR && opener->mode == RESOURCES_TAKE)
+	if (S_ISBLK(st.st_mode) && (flags & O_ACCMODE) == O_RDWR && opener->mode != RESOURCES_CHECK)
 		flags |= O_EXCL;
 	/* May wait, for a file server or a lease: that is what the child and its time are for. */
 	fd = open(path->value, flags | O_CLOEXEC | O_NOCTTY);
@@ -193,7 +193,7 @@ static int open_boot(struct opener *opener)
 /* A lock of the open file description: it goes with the descriptor, and ends with the worker. */
 static int lock_drive(struct opener *opener, const struct config_drive *drive, int fd)
 {
-	bool take = opener->mode == RESOURCES_TAKE;
+	bool take = opener->mode != RESOURCES_CHECK;
 	struct flock lock = {
 		.l_type = drive->read_only.value ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
@@ -263,6 +263,17 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	return 0;
 }
 
+/* What there is one of. */
+static int open_machine(struct opener *opener)
+{
+	int r;
+
+	r = open_kvm(opener);
+	if (r >= 0)
+		r = check_memory(opener);
+	return r < 0 ? r : open_boot(opener);
+}
+
 int resources_take(const struct vm_config *config, enum resources_mode mode,
 	struct resources_result *result, char *text, size_t text_size)
 {
@@ -273,15 +284,12 @@ int resources_take(const struct vm_config *config, enum resources_mode mode,
 		.text = text,
 		.text_size = text_size,
 	};
-	int r;
+	int r = 0;
 
 	*result = (struct resources_result){};
 	text[0] = 0;
-	r = open_kvm(&opener);
-	if (r >= 0)
-		r = check_memory(&opener);
-	if (r >= 0)
-		r = open_boot(&opener);
+	if (mode != RESOURCES_TAKE_DEVICES)
+		r = open_machine(&opener);
 	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
 		r = open_drive(&opener, &config->drives[i]);
 	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)

@@ -166,12 +166,19 @@ static int watch(struct resources_request *request, pid_t pid)
 int resources_open(struct machine *machine, enum resources_mode mode, resources_done_t done,
 	void *userdata, struct resources_request **ret)
 {
+	return resources_open_config(machine->manager, machine->config, mode, done, userdata, ret);
+}
+
+int resources_open_config(struct manager *manager, const struct vm_config *config,
+	enum resources_mode mode, resources_done_t done, void *userdata,
+	struct resources_request **ret)
+{
 	CLEANUP(close_p) int ours = -EBADF, theirs = -EBADF;
 	struct resources_request *request;
 	int pair[2], r;
 	pid_t pid;
 
-	if (machine->manager->n_children >= RESOURCES_MAX_CHILDREN)
+	if (manager->n_children >= RESOURCES_MAX_CHILDREN)
 		return -VMMD_E_LIMITS_EXCEEDED;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
@@ -181,13 +188,13 @@ int resources_open(struct machine *machine, enum resources_mode mode, resources_
 	if (!request)
 		return -ENOMEM;
 	*request = (struct resources_request){
-		.manager = machine->manager,
+		.manager = manager,
 		.done = done,
 		.userdata = userdata,
 		.fd = TAKE_FD(ours),
 		.pidfd = -EBADF,
 	};
-	memcpy(request->name, machine->name, sizeof(request->name));
+	snprintf(request->name, sizeof(request->name), "%s", config->name);
 	pid = fork();
 	if (pid < 0) {
 		r = -errno;
@@ -195,7 +202,7 @@ int resources_open(struct machine *machine, enum resources_mode mode, resources_
 		return r;
 	}
 	if (pid == 0)
-		child(machine->config, mode, theirs);
+		child(config, mode, theirs);
 	/* It is not reaped before the loop runs: the pid is still its own. */
 	request->pidfd = pidfd_open(pid, 0);
 	r = request->pidfd < 0 ? -errno : watch(request, pid);

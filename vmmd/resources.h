@@ -20,6 +20,7 @@ enum {
 enum resources_mode {
 	RESOURCES_CHECK, /* look only: nothing is locked or made, no descriptor comes back */
 	RESOURCES_TAKE,
+	RESOURCES_TAKE_DEVICES, /* drives and networks only */
 };
 
 /*
@@ -44,6 +45,10 @@ struct resources_request;
  */
 int resources_open(struct machine *machine, enum resources_mode mode, resources_done_t done,
 	void *userdata, struct resources_request **ret);
+/* The same for any configuration, which is not looked at again. */
+int resources_open_config(struct manager *manager, const struct vm_config *config,
+	enum resources_mode mode, resources_done_t done, void *userdata,
+	struct resources_request **ret);
 void resources_cancel(struct resources_request *request);
 
 /* In the child: all the opening. 0 and fds, or a negative error with text and exit status.

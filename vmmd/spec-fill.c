@@ -77,8 +77,7 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 	}
 }
 
-static void fill_drive(
-	struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index)
+void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index)
 {
 	static const uint32_t block_bytes[] = { 0, 512, 4096 };
 
@@ -98,6 +97,14 @@ static void fill_drive(
 		to->flags |= VMM_DRIVE_READ_ONLY;
 	if (drive->discard.value)
 		to->flags |= VMM_DRIVE_DISCARD;
+}
+
+void spec_fill_network(struct vmm_spec_network *to, const char *machine,
+	const struct config_network *network, uint32_t fd_index)
+{
+	*to = (struct vmm_spec_network){ .n_taps = 1, .tap_fds = { fd_index } };
+	copy_text(to->id, sizeof(to->id), network->name.value);
+	tap_mac(machine, network, to->mac);
 }
 
 /*
@@ -147,16 +154,10 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 		spec->initrd_fd = n++;
 	spec->n_drives = (uint32_t)config->n_drives;
 	for (size_t i = 0; i < config->n_drives; i++)
-		fill_drive(&spec->drives[i], &config->drives[i], n++);
+		spec_fill_drive(&spec->drives[i], &config->drives[i], n++);
 	spec->n_networks = (uint32_t)config->n_networks;
-	for (size_t i = 0; i < config->n_networks; i++) {
-		struct vmm_spec_network *network = &spec->networks[i];
-
-		copy_text(network->id, sizeof(network->id), config->networks[i].name.value);
-		tap_mac(machine->name, &config->networks[i], network->mac);
-		network->n_taps = 1;
-		network->tap_fds[0] = n++;
-	}
+	for (size_t i = 0; i < config->n_networks; i++)
+		spec_fill_network(&spec->networks[i], machine->name, &config->networks[i], n++);
 	assert(n == result->n_fds + 1);
 	spec->control_fd = n;
 	fds[n++] = sockets->control_fd;

@@ -21,4 +21,10 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	const struct resources_result *result, const struct spec_sockets *sockets,
 	int fds[VMM_HANDOVER_MAX_FDS]);
 
+/* One device, whose descriptor has that index. */
+void spec_fill_drive(
+	struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index);
+void spec_fill_network(struct vmm_spec_network *to, const char *machine,
+	const struct config_network *network, uint32_t fd_index);
+
 #endif

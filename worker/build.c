@@ -45,6 +45,11 @@ int machine_fd(const struct machine *machine, uint32_t index)
 	return index == 0 ? -EBADF : machine->handover.fds[index];
 }
 
+int machine_take_fd(struct machine *machine, uint32_t index)
+{
+	return index == 0 ? -EBADF : TAKE_FD(machine->handover.fds[index]);
+}
+
 int machine_check_support(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
@@ -241,7 +246,7 @@ int machine_write_tables(struct machine *machine)
 		.port = VMM_SERIAL_COM1_PORT,
 		.gsi = VMM_SERIAL_COM1_GSI,
 	};
-	const struct vmm_acpi_pci pci = {
+	struct vmm_acpi_pci pci = {
 		.ecam_gpa = MACHINE_ECAM_GPA,
 		.mmio32_gpa = MACHINE_PCI_WINDOW_GPA,
 		.mmio32_size_bytes = MACHINE_PCI_WINDOW_BYTES,
@@ -264,6 +269,12 @@ int machine_write_tables(struct machine *machine)
 	struct vmm_acpi_tables tables;
 	int r;
 
+	if (machine->pci) {
+		pci.hotplug_slots = hotplug_slots(machine);
+		r = hotplug_register(machine);
+		if (r < 0)
+			return machine_fail_host(machine, r, "slots that can be plugged");
+	}
 	r = write_generation(machine);
 	if (r < 0)
 		return machine_fail_host(machine, r, "writing the generation");

@@ -15,7 +15,13 @@ static_assert(sizeof(struct vmm_control_status) == 184, "wire layout");
 static_assert(sizeof(struct vmm_control_how) == 8, "wire layout");
 static_assert(sizeof(struct vmm_control_console) == 16, "wire layout");
 static_assert(sizeof(struct vmm_control_drive) == 40, "wire layout");
-static_assert(sizeof(struct vmm_control_drive_rate) == 80, "wire layout");
+static_assert(sizeof(struct vmm_control_set_rate) == 136, "wire layout");
+static_assert(sizeof(struct vmm_control_index) == 8, "wire layout");
+static_assert(sizeof(struct vmm_control_device) == 200, "wire layout");
+static_assert(sizeof(struct vmm_control_detach) == 48, "wire layout");
+static_assert(
+	sizeof(struct vmm_spec_network) <= VMM_CONTROL_MAX_SIZE - sizeof(struct vmm_control_header),
+	"fits");
 static_assert(sizeof(struct vmm_control_drive_stats) == 96, "wire layout");
 static_assert(sizeof(struct vmm_control_event) == 152, "wire layout");
 static_assert(sizeof(struct vmm_control_stats) == 528, "wire layout");
@@ -28,27 +34,30 @@ static_assert(sizeof(struct vmm_control_memory_target) == 8, "wire layout");
 static const struct {
 	uint16_t request;
 	uint16_t reply;
-	uint16_t n_fds;
+	uint16_t n_fds;   /* at least, */
+	uint16_t max_fds; /* and at most, where that is more */
 } types[VMM_CONTROL_COUNT] = {
-	[VMM_CONTROL_GET_STATUS] = { 0, sizeof(struct vmm_control_status), 0 },
-	[VMM_CONTROL_PAUSE] = { 0, 0, 0 },
-	[VMM_CONTROL_RESUME] = { 0, 0, 0 },
-	[VMM_CONTROL_POWER_BUTTON] = { 0, 0, 0 },
-	[VMM_CONTROL_CTRL_ALT_DEL] = { 0, 0, 0 },
-	[VMM_CONTROL_STOP] = { sizeof(struct vmm_control_how), 0, 0 },
-	[VMM_CONTROL_REBOOT] = { sizeof(struct vmm_control_how), 0, 0 },
+	[VMM_CONTROL_GET_STATUS] = { .reply = sizeof(struct vmm_control_status) },
+	[VMM_CONTROL_STOP] = { .request = sizeof(struct vmm_control_how) },
+	[VMM_CONTROL_REBOOT] = { .request = sizeof(struct vmm_control_how) },
 	[VMM_CONTROL_OPEN_CONSOLE] = { sizeof(struct vmm_control_console),
-		sizeof(struct vmm_control_console), 1 },
-	[VMM_CONTROL_RESIZE_CONSOLE] = { sizeof(struct vmm_control_console), 0, 0 },
-	[VMM_CONTROL_SET_DRIVE_RATE] = { sizeof(struct vmm_control_drive_rate), 0, 0 },
-	[VMM_CONTROL_RESIZE_DRIVE] = { sizeof(struct vmm_control_drive), 0, 0 },
-	[VMM_CONTROL_GET_DRIVE] = { sizeof(struct vmm_control_drive),
-		sizeof(struct vmm_control_drive_stats), 0 },
-	[VMM_CONTROL_GET_STATS] = { 0, sizeof(struct vmm_control_stats), 0 },
-	[VMM_CONTROL_CONNECT_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 1 },
-	[VMM_CONTROL_GET_MEMORY] = { 0, sizeof(struct vmm_control_memory), 0 },
-	[VMM_CONTROL_SET_MEMORY] = { sizeof(struct vmm_control_memory_target), 0, 0 },
-	[VMM_CONTROL_REFUSE_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 0 },
+		sizeof(struct vmm_control_console), 1, 1 },
+	[VMM_CONTROL_RESIZE_CONSOLE] = { .request = sizeof(struct vmm_control_console) },
+	[VMM_CONTROL_SET_RATE] = { .request = sizeof(struct vmm_control_set_rate) },
+	[VMM_CONTROL_RESIZE_DRIVE] = { .request = sizeof(struct vmm_control_drive) },
+	[VMM_CONTROL_GET_DRIVE] = { .request = sizeof(struct vmm_control_drive),
+		.reply = sizeof(struct vmm_control_drive_stats) },
+	[VMM_CONTROL_GET_DEVICE] = { .request = sizeof(struct vmm_control_index),
+		.reply = sizeof(struct vmm_control_device) },
+	[VMM_CONTROL_ATTACH_DRIVE] = { sizeof(struct vmm_spec_drive), 0, 1, 1 },
+	[VMM_CONTROL_ATTACH_NETWORK] = { sizeof(struct vmm_spec_network), 0, 1,
+		VMM_CONTROL_MAX_FDS },
+	[VMM_CONTROL_DETACH] = { .request = sizeof(struct vmm_control_detach) },
+	[VMM_CONTROL_GET_STATS] = { .reply = sizeof(struct vmm_control_stats) },
+	[VMM_CONTROL_CONNECT_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 1, 1 },
+	[VMM_CONTROL_REFUSE_VSOCK] = { .request = sizeof(struct vmm_control_vsock_answer) },
+	[VMM_CONTROL_GET_MEMORY] = { .reply = sizeof(struct vmm_control_memory) },
+	[VMM_CONTROL_SET_MEMORY] = { .request = sizeof(struct vmm_control_memory_target) },
 };
 
 /* The parts that every message has. What follows the payload in *ret_message is zero. */
@@ -85,13 +94,63 @@ static bool bucket_is_valid(const struct vmm_spec_bucket *bucket)
 	       bucket->one_time_burst <= INT64_MAX;
 }
 
+/* Each bucket by itself is for who changes one: he knows what the others are. */
+static bool set_rate_is_valid(const struct vmm_control_set_rate *set)
+{
+	const struct vmm_spec_bucket *buckets[] = { &set->rate[0].bytes, &set->rate[0].ops,
+		&set->rate[1].bytes, &set->rate[1].ops };
+	uint32_t known = VMM_RATE_MEMBERS;
+
+	if (set->kind == VMM_DEVICE_NETWORK)
+		known |= VMM_RATE_MEMBERS << VMM_RATE_SECOND;
+	else if (set->kind != VMM_DEVICE_DRIVE)
+		return false;
+	if (!device_id_ends(set->id) || set->members == 0 || (set->members & ~known))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++) {
+		const uint64_t members[] = { buckets[i]->rate_per_second, buckets[i]->burst,
+			buckets[i]->one_time_burst };
+
+		for (size_t j = 0; j < ARRAY_SIZE(members); j++) {
+			bool counts = set->members >> (i * ARRAY_SIZE(members) + j) & 1;
+
+			if (members[j] > INT64_MAX || (!counts && members[j] != 0))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool detach_is_valid(const struct vmm_control_detach *detach)
+{
+	return device_id_ends(detach->id) && detach->kind > VMM_DEVICE_NONE &&
+	       detach->kind < VMM_DEVICE_KIND_COUNT && (detach->flags & ~VMM_DETACH_FLAGS) == 0 &&
+	       detach->timeout_usec <= VMM_CONTROL_MAX_TIMEOUT_USEC &&
+	       (detach->timeout_usec > 0 || (detach->flags & VMM_DETACH_FORCE));
+}
+
+static bool device_is_valid(const struct vmm_control_device *device)
+{
+	static const struct vmm_control_device none;
+
+	if (device->kind == VMM_DEVICE_NONE)
+		return memcmp(device, &none, sizeof(none)) == 0;
+	return device->kind < VMM_DEVICE_KIND_COUNT && device_id_ends(device->id) &&
+	       device->state < VMM_DEVICE_STATE_COUNT && (device->flags & ~VMM_DEVICE_FLAGS) == 0 &&
+	       device->engine < VMM_ENGINE_COUNT && device->next > 0 &&
+	       bucket_is_valid(&device->rate[0].bytes) && bucket_is_valid(&device->rate[0].ops) &&
+	       bucket_is_valid(&device->rate[1].bytes) && bucket_is_valid(&device->rate[1].ops);
+}
+
 static bool console_is_valid(const struct vmm_control_console *console)
 {
 	return (console->flags & ~VMM_CONSOLE_FLAGS) == 0 && console->reserved == 0;
 }
 
-static bool request_is_valid(const struct vmm_control_message *message)
+static bool request_is_valid(const struct vmm_control_message *message, size_t n_fds)
 {
+	char text[VMM_TEXT_SIZE];
+
 	switch (message->header.type) {
 	case VMM_CONTROL_STOP:
 	case VMM_CONTROL_REBOOT:
@@ -100,10 +159,18 @@ static bool request_is_valid(const struct vmm_control_message *message)
 		return console_is_valid(&message->console) && message->console.id == 0;
 	case VMM_CONTROL_RESIZE_CONSOLE:
 		return console_is_valid(&message->console) && message->console.flags == 0;
-	case VMM_CONTROL_SET_DRIVE_RATE:
-		return device_id_ends(message->drive_rate.id) &&
-		       bucket_is_valid(&message->drive_rate.rate.bytes) &&
-		       bucket_is_valid(&message->drive_rate.rate.ops);
+	case VMM_CONTROL_SET_RATE:
+		return set_rate_is_valid(&message->set_rate);
+	case VMM_CONTROL_GET_DEVICE:
+		return message->index.reserved == 0;
+	case VMM_CONTROL_ATTACH_DRIVE:
+		return vmm_spec_check_drive(
+			       &message->attach_drive, n_fds + 1, text, sizeof(text)) == 0;
+	case VMM_CONTROL_ATTACH_NETWORK:
+		return vmm_spec_check_network(
+			       &message->attach_network, n_fds + 1, text, sizeof(text)) == 0;
+	case VMM_CONTROL_DETACH:
+		return detach_is_valid(&message->detach);
 	case VMM_CONTROL_RESIZE_DRIVE:
 		return device_id_ends(message->drive.id);
 	case VMM_CONTROL_GET_DRIVE:
@@ -125,9 +192,10 @@ int vmm_control_decode_request(
 	if (header->type == 0 || header->type >= VMM_CONTROL_COUNT || header->id == 0 ||
 		header->result != 0)
 		return -EBADMSG;
-	if (header->size != types[header->type].request || n_fds != types[header->type].n_fds)
+	if (header->size != types[header->type].request || n_fds < types[header->type].n_fds ||
+		n_fds > types[header->type].max_fds)
 		return -EBADMSG;
-	return request_is_valid(ret_message) ? 0 : -EBADMSG;
+	return request_is_valid(ret_message, n_fds) ? 0 : -EBADMSG;
 }
 
 static bool event_is_valid(const struct vmm_control_event *event)
@@ -181,6 +249,8 @@ static bool reply_is_valid(uint32_t type, const struct vmm_control_message *mess
 		       (message->drive_stats.flags & ~VMM_DRIVE_FLAGS) == 0;
 	case VMM_CONTROL_GET_STATS:
 		return stats_are_valid(&message->stats);
+	case VMM_CONTROL_GET_DEVICE:
+		return device_is_valid(&message->device);
 	default:
 		return true;
 	}
@@ -219,7 +289,7 @@ int vmm_control_decode_answer(
 }
 
 static int send_message(int socket_fd, uint32_t type, uint64_t id, int result, const void *payload,
-	size_t payload_size, int fd)
+	size_t payload_size, const int *fds, size_t n_fds)
 {
 	struct vmm_control_header header = {
 		.magic = VMM_PROTOCOL_MAGIC,
@@ -233,16 +303,17 @@ static int send_message(int socket_fd, uint32_t type, uint64_t id, int result, c
 	if (payload_size > VMM_CONTROL_MAX_SIZE - sizeof(header))
 		return -EMSGSIZE;
 	return vmm_message_send(socket_fd, MSG_DONTWAIT, &header, sizeof(header), payload,
-		payload_size, &fd, fd >= 0 ? 1 : 0);
+		payload_size, fds, n_fds);
 }
 
-int vmm_control_send_request(
-	int socket_fd, uint32_t type, uint64_t id, const void *payload, size_t payload_size, int fd)
+int vmm_control_send_request(int socket_fd, uint32_t type, uint64_t id, const void *payload,
+	size_t payload_size, const int *fds, size_t n_fds)
 {
 	if (type == 0 || type >= VMM_CONTROL_COUNT || id == 0 ||
-		payload_size != types[type].request || (fd >= 0) != (types[type].n_fds == 1))
+		payload_size != types[type].request || n_fds < types[type].n_fds ||
+		n_fds > types[type].max_fds)
 		return -EINVAL;
-	return send_message(socket_fd, type, id, 0, payload, payload_size, fd);
+	return send_message(socket_fd, type, id, 0, payload, payload_size, fds, n_fds);
 }
 
 int vmm_control_send_reply(int socket_fd, const struct vmm_control_header *request,
@@ -250,7 +321,7 @@ int vmm_control_send_reply(int socket_fd, const struct vmm_control_header *reque
 {
 	assert(request->type < VMM_CONTROL_COUNT && payload_size == types[request->type].reply);
 	return send_message(socket_fd, request->type | VMM_CONTROL_REPLY, request->id, 0, payload,
-		payload_size, -EBADF);
+		payload_size, NULL, 0);
 }
 
 int vmm_control_send_failure(
@@ -260,34 +331,44 @@ int vmm_control_send_failure(
 
 	strncpy(copy, text, sizeof(copy) - 1);
 	return send_message(socket_fd, request->type | VMM_CONTROL_REPLY, request->id, result, copy,
-		sizeof(copy), -EBADF);
+		sizeof(copy), NULL, 0);
 }
 
 int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event)
 {
-	return send_message(socket_fd, VMM_CONTROL_EVENT, 0, 0, event, sizeof(*event), -EBADF);
+	return send_message(socket_fd, VMM_CONTROL_EVENT, 0, 0, event, sizeof(*event), NULL, 0);
 }
 
 int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request)
 {
 	return send_message(
-		socket_fd, VMM_CONTROL_VSOCK_REQUEST, 0, 0, request, sizeof(*request), -EBADF);
+		socket_fd, VMM_CONTROL_VSOCK_REQUEST, 0, 0, request, sizeof(*request), NULL, 0);
 }
 
-int vmm_control_receive_request(int socket_fd, struct vmm_control_message *ret_message, int *ret_fd)
+void vmm_control_fds_finish(struct vmm_control_fds *fds)
 {
-	CLEANUP(close_p) int fd = -EBADF;
+	for (size_t i = 0; i < fds->n_fds; i++)
+		fds->fds[i] = vmm_base_close(fds->fds[i]);
+	fds->n_fds = 0;
+}
+
+int vmm_control_receive_request(
+	int socket_fd, struct vmm_control_message *ret_message, struct vmm_control_fds *ret_fds)
+{
+	CLEANUP(vmm_control_fds_finish) struct vmm_control_fds fds = {};
 	uint8_t data[VMM_CONTROL_MAX_SIZE];
-	size_t size, n_fds;
+	size_t size;
 	int r;
 
-	r = vmm_message_receive(socket_fd, MSG_DONTWAIT, data, sizeof(data), &size, &fd, 1, &n_fds);
+	r = vmm_message_receive(socket_fd, MSG_DONTWAIT, data, sizeof(data), &size, fds.fds,
+		ARRAY_SIZE(fds.fds), &fds.n_fds);
 	if (r < 0)
 		return r;
-	r = vmm_control_decode_request(data, size, n_fds, ret_message);
+	r = vmm_control_decode_request(data, size, fds.n_fds, ret_message);
 	if (r < 0)
 		return r;
-	*ret_fd = TAKE_FD(fd);
+	*ret_fds = fds;
+	fds.n_fds = 0;
 	return 0;
 }
 

@@ -84,14 +84,14 @@ static void pause_machine(struct control_client *client, const struct vmm_contro
 		r == -EALREADY ? "the machine is paused" : "the machine cannot be paused now");
 }
 
-static void open_console(
-	struct control_client *client, const struct vmm_control_message *message, int *fd)
+static void open_console(struct control_client *client, const struct vmm_control_message *message,
+	struct vmm_control_fds *fds)
 {
 	struct machine *machine = client->machine;
 	struct vmm_control_console console = message->console;
 	int r;
 
-	r = console_attach(&machine->console, *fd, console.flags, &console.id);
+	r = console_attach(&machine->console, fds->fds[0], console.flags, &console.id);
 	if (r < 0) {
 		refuse(client, &message->header, r,
 			r == -EBUSY    ? "somebody writes to the console already"
@@ -99,7 +99,7 @@ static void open_console(
 				       : "the descriptor is no socket or terminal");
 		return;
 	}
-	*fd = -EBADF;
+	fds->fds[0] = -EBADF;
 	reply(client, &message->header, &console, sizeof(console));
 }
 
@@ -113,15 +113,30 @@ static struct machine_virtio *need_drive(
 	return virtio;
 }
 
-static void set_drive_rate(struct control_client *client, const struct vmm_control_message *message)
+static void set_rate(struct control_client *client, const struct vmm_control_message *message)
 {
-	struct machine_virtio *virtio =
-		need_drive(client, &message->header, message->drive_rate.id);
+	const struct vmm_control_set_rate *set = &message->set_rate;
+	struct machine_virtio *virtio;
 
-	if (virtio)
-		answer(client, &message->header,
-			machine_set_drive_rate(virtio, &message->drive_rate.rate),
-			"the limits are out of range");
+	if (set->kind == VMM_DEVICE_DRIVE)
+		virtio = machine_find_drive(client->machine, set->id);
+	else
+		virtio = machine_find_network(client->machine, set->id);
+	if (!virtio)
+		refuse(client, &message->header, -ENODEV,
+			set->kind == VMM_DEVICE_DRIVE ? "there is no such drive"
+						      : "there is no such network");
+	else
+		answer(client, &message->header, machine_set_rate(virtio, set),
+			"a burst without a rate, or a limit that is out of range");
+}
+
+static void get_device(struct control_client *client, const struct vmm_control_message *message)
+{
+	struct vmm_control_device device;
+
+	machine_get_device(client->machine, message->index.index, &device);
+	reply(client, &message->header, &device, sizeof(device));
 }
 
 static void resize_drive(struct control_client *client, const struct vmm_control_message *message)
@@ -198,8 +213,42 @@ static void set_memory(struct control_client *client, const struct vmm_control_m
 				 : "that is not whole pages, or blocks of 2 MiB or a huge page");
 }
 
-static void handle(
-	struct control_client *client, const struct vmm_control_message *message, int *fd)
+void control_answer_waiter(const struct control_waiter *waiter, int result, const char *text)
+{
+	if (waiter->client->fd >= 0 && waiter->client->serial == waiter->serial)
+		answer(waiter->client, &waiter->header, result, text);
+}
+
+/* Attach and detach: they are answered when it is done, or refused. */
+static void plug(struct control_client *client, const struct vmm_control_message *message,
+	struct vmm_control_fds *fds)
+{
+	const struct control_waiter waiter = {
+		.client = client,
+		.serial = client->serial,
+		.header = message->header,
+	};
+	struct machine *machine = client->machine;
+	const char *text = "";
+	int r;
+
+	switch (message->header.type) {
+	case VMM_CONTROL_ATTACH_DRIVE:
+		r = hotplug_attach_drive(machine, &message->attach_drive, fds, &waiter, &text);
+		break;
+	case VMM_CONTROL_ATTACH_NETWORK:
+		r = hotplug_attach_network(machine, &message->attach_network, fds, &waiter, &text);
+		break;
+	default:
+		r = hotplug_detach(machine, &message->detach, &waiter, &text);
+		break;
+	}
+	if (r < 0)
+		refuse(client, &message->header, r, text);
+}
+
+static void handle(struct control_client *client, const struct vmm_control_message *message,
+	struct vmm_control_fds *fds)
 {
 	const struct vmm_control_header *header = &message->header;
 	struct machine *machine = client->machine;
@@ -232,14 +281,22 @@ static void handle(
 		machine_reboot(machine, message->how.how);
 		break;
 	case VMM_CONTROL_OPEN_CONSOLE:
-		open_console(client, message, fd);
+		open_console(client, message, fds);
 		break;
 	case VMM_CONTROL_RESIZE_CONSOLE:
 		answer(client, header, machine_resize_console(machine, &message->console),
 			"a serial console has no size");
 		break;
-	case VMM_CONTROL_SET_DRIVE_RATE:
-		set_drive_rate(client, message);
+	case VMM_CONTROL_SET_RATE:
+		set_rate(client, message);
+		break;
+	case VMM_CONTROL_GET_DEVICE:
+		get_device(client, message);
+		break;
+	case VMM_CONTROL_ATTACH_DRIVE:
+	case VMM_CONTROL_ATTACH_NETWORK:
+	case VMM_CONTROL_DETACH:
+		plug(client, message, fds);
 		break;
 	case VMM_CONTROL_RESIZE_DRIVE:
 		resize_drive(client, message);
@@ -258,7 +315,8 @@ static void handle(
 		break;
 	case VMM_CONTROL_CONNECT_VSOCK:
 		answer(client, header,
-			vsock_answer(&machine->vsock, message->vsock_answer.id, TAKE_FD(*fd)),
+			vsock_answer(
+				&machine->vsock, message->vsock_answer.id, TAKE_FD(fds->fds[0])),
 			"the guest no longer waits for it, or it is no socket");
 		break;
 	case VMM_CONTROL_REFUSE_VSOCK:
@@ -279,16 +337,16 @@ static int on_client(struct vmm_loop_source *source, uint32_t events, void *user
 	int r;
 
 	for (int i = 0; i < MAX_REQUESTS && client->fd >= 0; i++) {
-		CLEANUP(close_p) int fd = -EBADF;
+		CLEANUP(vmm_control_fds_finish) struct vmm_control_fds fds = {};
 
-		r = vmm_control_receive_request(client->fd, &message, &fd);
+		r = vmm_control_receive_request(client->fd, &message, &fds);
 		if (r == -EAGAIN)
 			return 0;
 		if (r < 0) {
 			drop_client(client);
 			return 0;
 		}
-		handle(client, &message, &fd);
+		handle(client, &message, &fds);
 	}
 	return 0;
 }
@@ -314,7 +372,11 @@ static int on_listener(struct vmm_loop_source *source, uint32_t events, void *us
 	fd = accept4(machine->control.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0 || !client)
 		return 0;
-	*client = (struct control_client){ .machine = machine, .fd = -EBADF };
+	*client = (struct control_client){
+		.machine = machine,
+		.fd = -EBADF,
+		.serial = ++machine->control.last_serial,
+	};
 	r = vmm_loop_add_fd(machine->loop, fd, EPOLLIN, on_client, client, &client->source);
 	if (r < 0)
 		return 0;

@@ -23,12 +23,14 @@ struct control_client {
 	struct machine *machine;
 	int fd; /* owned; -EBADF: free slot */
 	struct vmm_loop_source *source;
+	uint64_t serial;                   /* no two have the same */
 	struct vmm_control_header waiting; /* a PAUSE to be answered later; id 0: none */
 };
 
 struct control {
 	int listen_fd; /* borrowed; -EBADF: no control */
 	struct vmm_loop_source *listener;
+	uint64_t last_serial;
 	struct control_client clients[VMM_CONTROL_MAX_CLIENTS];
 };
 
@@ -38,6 +40,9 @@ int control_start(struct machine *machine);
 /* To all clients. text may be NULL. */
 void control_event(struct machine *machine, enum vmm_event event, int32_t value, const char *text);
 
+/* Answers a request that was taken on, if its client is still there. result as below. */
+struct control_waiter;
+void control_answer_waiter(const struct control_waiter *waiter, int result, const char *text);
 /* 0 where fd is a socket of that type that listens. */
 int control_check_listener(int fd, int expected_type);
 

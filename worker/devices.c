@@ -40,6 +40,11 @@ static void reset(void *userdata)
 	machine_post(userdata, MACHINE_RESET);
 }
 
+static void pci_eject(void *userdata, unsigned int slot)
+{
+	hotplug_ejected(userdata, slot);
+}
+
 static void panic_event(void *userdata, unsigned int events)
 {
 	/* A crash kernel that has taken over ends the VM itself, when it has written its dump. */
@@ -51,7 +56,11 @@ static const struct vmm_serial_ops serial_ops = {
 	.write = serial_write,
 	.receive_ready = serial_receive_ready,
 };
-static const struct vmm_ged_ops ged_ops = { .power_off = power_off, .reset = reset };
+static const struct vmm_ged_ops ged_ops = {
+	.power_off = power_off,
+	.reset = reset,
+	.pci_eject = pci_eject,
+};
 static const struct vmm_i8042_ops i8042_ops = { .reset = reset };
 static const struct vmm_pvpanic_ops pvpanic_ops = { .event = panic_event };
 

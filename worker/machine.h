@@ -18,6 +18,7 @@
  *   | kernel    | build.c   | kernel, initrd, command line                                     |
  *   | control   | control.c | control socket                                                   |
  *   | vcpus     | vcpu.c    | threads, each up to the gate before its first instruction        |
+ *   | hotplug   | hotplug.c | the thread that makes devices later                              |
  *   | seal      | sandbox.c | system call filter of the loop's thread                          |
  *   | run       | run.c     | open the gate, READY=1, the loop, the end                        |
  *
@@ -52,6 +53,7 @@
 #include "worker/control.h"
 #include "worker/credentials.h"
 #include "worker/guest.h"
+#include "worker/hotplug.h"
 #include "worker/life.h"
 #include "worker/log.h"
 #include "worker/memory.h"
@@ -112,8 +114,11 @@ struct machine_virtio {
 	uint32_t gsi;
 	int irq_fd; /* owned; -EBADF on PCI */
 
+	enum vmm_device_kind kind; /* NONE: of another kind, which stays */
+	struct hotplug_device plug;
+
 	/* Each is of one kind. */
-	const struct vmm_spec_drive *drive; /* borrowed from the spec */
+	const struct vmm_spec_drive *drive; /* borrowed from the spec, or from plug */
 	struct vmm_blk_file *file;          /* owned */
 	struct unsafe_backend unsafe;       /* where the drive's cache mode is that */
 	struct vmm_virtio_blk *blk;         /* owned */
@@ -123,6 +128,11 @@ struct machine_virtio {
 	struct vmm_loop *loop;              /* owned: of a thread of its own */
 	enum sandbox_thread thread_kind;    /* of that thread */
 	const char *thread_name;            /* static */
+	pthread_t thread;
+	bool has_thread;
+	struct vmm_spec_rate rate[2];       /* limits as they are, see vmm_control_set_rate */
+	_Atomic int block_error;            /* of a drive, not told yet; negative */
+	uint64_t next_error_nsec;           /* when the next may be told */
 	pthread_barrier_t barrier;          /* the thread is in its sandbox */
 	int thread_result;                  /* before the barrier */
 	struct vmm_virtio_rng *rng;         /* owned */
@@ -167,6 +177,8 @@ struct machine {
 	struct vmm_loop_source *tick;     /* life */
 	struct vmm_loop_source *watchdog; /* WATCHDOG=1 */
 	struct vmm_loop_source *guest_watchdog_due;
+	struct vmm_loop_source *failed; /* signalled by machine_drive_failed() */
+	struct vmm_loop_source *failed_timer;
 	struct vmm_loop_source *extend;  /* EXTEND_TIMEOUT_USEC= until it is ready */
 	struct vmm_loop_source *settled; /* devices are paused */
 	_Atomic unsigned int posted;     /* enum machine_post */
@@ -196,6 +208,7 @@ struct machine {
 
 	struct console console;
 	struct control control;
+	struct hotplug hotplug;
 	struct vsock vsock;
 	struct memory memory;
 	struct vcpus vcpus;
@@ -215,6 +228,9 @@ int machine_fail_host(struct machine *machine, int error, const char *format, ..
 /* Descriptor of the hand-over by its index in the spec; -EBADF for 0. Borrowed. */
 int machine_fd(const struct machine *machine, uint32_t index);
 
+/* The same, and it is the caller's from now on. */
+int machine_take_fd(struct machine *machine, uint32_t index);
+
 /* Any thread. The final ones also make vCPUs stop at their next exit. */
 void machine_post(struct machine *machine, enum machine_post post);
 
@@ -231,12 +247,26 @@ int machine_prepare_run(struct machine *machine);
 int machine_run(struct machine *machine);
 
 /* virtio.c */
+/* NULL: there are too many. */
 struct machine_virtio *machine_new_virtio(struct machine *machine, const char *id);
+/* Whether the loop may touch it: it is there, and nobody makes or frees it. */
+bool machine_virtio_is_live(const struct machine_virtio *virtio);
+/* A drive; fd stays the caller's. later: it is attached to a machine that runs. */
+int machine_build_drive(
+	struct machine_virtio *virtio, const struct vmm_spec_drive *drive, int fd, bool later);
 /* Puts virtio->device on the machine's transport. */
 int machine_add_transport(struct machine *machine, struct machine_virtio *virtio);
 struct vmm_ratelimit_config machine_limits(const struct vmm_spec_rate *rate);
 struct machine_virtio *machine_find_drive(struct machine *machine, const char *id);
-int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate);
+struct machine_virtio *machine_find_network(struct machine *machine, const char *id);
+/* The same for one that is coming or going, too. */
+struct machine_virtio *machine_find_any(
+	struct machine *machine, const char *id, enum vmm_device_kind kind);
+/* -EINVAL changes nothing. */
+int machine_set_rate(struct machine_virtio *virtio, const struct vmm_control_set_rate *set);
+/* The first drive or network from index on, as clients see it. */
+void machine_get_device(
+	struct machine *machine, uint32_t index, struct vmm_control_device *ret_device);
 
 /* Has the machine's loop serve all its queues. */
 int machine_serve_queues(struct machine_virtio *virtio);
@@ -250,8 +280,17 @@ int machine_resize_console(struct machine *machine, const struct vmm_control_con
 
 /* thread.c: a thread for virtio->loop, in the sandbox of that kind when this returns 0. */
 int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name);
+/* Ends it, if there is one, and waits for that. */
+void machine_stop_thread(struct machine_virtio *virtio);
+
+/* errors.c: any thread; and the phase's part of run.c. */
+void machine_drive_failed(void *userdata, enum vmm_blk_op op, int error);
+int machine_watch_errors(struct machine *machine);
 
 /* net.c */
+/* Index i of spec is fds->fds[i - 1]; they stay the caller's. */
+int machine_build_network(struct machine_virtio *virtio, const struct vmm_spec_network *spec,
+	const struct vmm_control_fds *fds);
 int machine_add_network(struct machine *machine, const struct vmm_spec_network *spec);
 
 /* run.c: what control requests and signals ask for. */

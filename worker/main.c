@@ -159,6 +159,7 @@ static int run_phases(void)
 		machine_load_kernel,
 		control_start,
 		vcpus_start,
+		hotplug_start,
 		sandbox_seal,
 		machine_run,
 	};

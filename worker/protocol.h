@@ -238,6 +238,12 @@ void vmm_spec_init(struct vmm_spec *spec, const char *name);
 int vmm_spec_check(
 	const struct vmm_spec *spec, size_t size, size_t n_fds, char *text, size_t text_size);
 
+/* The same for one device with n_fds descriptors (one more than there are, for index 0). */
+int vmm_spec_check_drive(
+	const struct vmm_spec_drive *drive, size_t n_fds, char *text, size_t text_size);
+int vmm_spec_check_network(
+	const struct vmm_spec_network *network, size_t n_fds, char *text, size_t text_size);
+
 /* ---- broker ---- */
 
 enum vmm_broker_type {
@@ -315,6 +321,8 @@ void vmm_handover_finish(struct vmm_handover *handover);
 
 #define VMM_CONTROL_MAX_CLIENTS 4
 #define VMM_CONTROL_MAX_SIZE 1024 /* of a message */
+#define VMM_CONTROL_MAX_FDS (2 * VMM_SPEC_MAX_TAPS)
+#define VMM_CONTROL_MAX_TIMEOUT_USEC UINT64_C(3600000000)
 #define VMM_CONTROL_REPLY UINT32_C(0x80000000)
 
 enum vmm_control_type {
@@ -328,10 +336,14 @@ enum vmm_control_type {
 	VMM_CONTROL_REBOOT,         /* struct vmm_control_how -> -; the worker ends with 133 */
 	VMM_CONTROL_OPEN_CONSOLE,   /* struct vmm_control_console, 1 -> the same, with its id */
 	VMM_CONTROL_RESIZE_CONSOLE, /* struct vmm_control_console -> - */
-	VMM_CONTROL_SET_DRIVE_RATE, /* struct vmm_control_drive_rate -> - */
+	VMM_CONTROL_SET_RATE,       /* struct vmm_control_set_rate -> - */
 	VMM_CONTROL_RESIZE_DRIVE,   /* struct vmm_control_drive -> - */
 	VMM_CONTROL_GET_DRIVE,      /* struct vmm_control_drive -> struct vmm_control_drive_stats */
 	VMM_CONTROL_GET_STATS,      /* - -> struct vmm_control_stats */
+	VMM_CONTROL_GET_DEVICE,     /* struct vmm_control_index -> struct vmm_control_device */
+	VMM_CONTROL_ATTACH_DRIVE,   /* struct vmm_spec_drive, its own -> -; the guest was told */
+	VMM_CONTROL_ATTACH_NETWORK, /* struct vmm_spec_network, its own -> -; the same */
+	VMM_CONTROL_DETACH,         /* struct vmm_control_detach -> -; it is gone */
 	VMM_CONTROL_CONNECT_VSOCK,  /* struct vmm_control_vsock_answer, 1 -> - */
 	VMM_CONTROL_REFUSE_VSOCK,   /* struct vmm_control_vsock_answer -> - */
 	VMM_CONTROL_GET_MEMORY,     /* - -> struct vmm_control_memory */
@@ -425,9 +437,84 @@ struct vmm_control_drive {
 	uint64_t size_bytes; /* RESIZE: 0 asks for the file's size now; else 0 */
 };
 
-struct vmm_control_drive_rate {
+enum vmm_device_kind {
+	VMM_DEVICE_NONE = 0,
+	VMM_DEVICE_DRIVE,
+	VMM_DEVICE_NETWORK,
+	VMM_DEVICE_KIND_COUNT,
+};
+
+/* Which members of a vmm_spec_rate count; those of the second are shifted by VMM_RATE_SECOND. */
+enum vmm_rate_member {
+	VMM_RATE_BYTES = 1u << 0,
+	VMM_RATE_BYTES_BURST = 1u << 1,
+	VMM_RATE_BYTES_ONE_TIME = 1u << 2,
+	VMM_RATE_OPS = 1u << 3,
+	VMM_RATE_OPS_BURST = 1u << 4,
+	VMM_RATE_OPS_ONE_TIME = 1u << 5,
+};
+#define VMM_RATE_MEMBERS UINT32_C(0x3f)
+#define VMM_RATE_SECOND 6
+
+/* Members that do not count are 0 and stay as they are. A rate of 0 takes its bursts with it. */
+struct vmm_control_set_rate {
 	char id[VMM_DEVICE_ID_SIZE];
-	struct vmm_spec_rate rate;
+	uint32_t kind;
+	uint32_t members;             /* 1 or more */
+	struct vmm_spec_rate rate[2]; /* a drive's and none; a network's receive and transmit */
+};
+
+/*
+ * The fd members of the spec of a device that is attached are indices into what comes with the
+ * message, from 1 on: as in a hand-over.
+ */
+
+enum vmm_detach_flag {
+	VMM_DETACH_FORCE = 1u << 0, /* when the time is over, it goes without the guest */
+};
+#define VMM_DETACH_FLAGS UINT32_C(0x1)
+
+struct vmm_control_detach {
+	char id[VMM_DEVICE_ID_SIZE];
+	uint32_t kind;
+	uint32_t flags;
+	uint64_t timeout_usec; /* for the guest to give it up; 0 only with FORCE: is not asked */
+};
+
+/* To walk over all drives and networks: 0, then what next says. */
+struct vmm_control_index {
+	uint32_t index;
+	uint32_t reserved;
+};
+
+enum vmm_device_state {
+	VMM_DEVICE_PRESENT = 0,
+	VMM_DEVICE_COMING,  /* being attached */
+	VMM_DEVICE_LEAVING, /* the guest was asked to give it up, or it is being taken apart */
+	VMM_DEVICE_STATE_COUNT,
+};
+
+enum vmm_device_flag {
+	VMM_DEVICE_READ_ONLY = 1u << 0,
+	VMM_DEVICE_ATTACHED = 1u << 1, /* was not there at the start */
+	VMM_DEVICE_LINK_DOWN = 1u << 2,
+	VMM_DEVICE_LIMITED = 1u << 3, /* has been held back by its limits */
+};
+#define VMM_DEVICE_FLAGS UINT32_C(0xf)
+
+struct vmm_control_device {
+	char id[VMM_DEVICE_ID_SIZE];
+	uint32_t kind; /* NONE: there is no further one, and all else is 0 */
+	uint32_t state;
+	uint32_t flags;
+	uint32_t engine;              /* drive: that really runs */
+	uint32_t slot;                /* of the PCI bus; 0: none */
+	uint32_t next;                /* index to ask for next */
+	uint64_t size_bytes;          /* drive */
+	uint64_t in_ops, in_bytes;    /* drive: read; network: received by the guest, frames */
+	uint64_t out_ops, out_bytes;  /* drive: written; network: transmitted */
+	uint64_t errors;              /* drive: failed requests; network: dropped frames */
+	struct vmm_spec_rate rate[2]; /* as in vmm_control_set_rate */
 };
 
 struct vmm_control_drive_stats {
@@ -500,15 +587,17 @@ struct vmm_control_memory_target {
 };
 
 enum vmm_event {
-	VMM_EVENT_STATE = 1,      /* state changed */
-	VMM_EVENT_READY,          /* READY=1 was sent */
-	VMM_EVENT_GUEST_PANICKED, /* text: from where */
-	VMM_EVENT_RESET,          /* the guest asked for a reset */
-	VMM_EVENT_POWERED_OFF,    /* the guest powered off */
-	VMM_EVENT_BLOCK_ERROR,    /* value: errno; text: the drive's id */
-	VMM_EVENT_CONSOLE,        /* value: how many are attached */
-	VMM_EVENT_DEVICE_BROKEN,  /* text: the device that needs a reset */
-	VMM_EVENT_WATCHDOG,       /* the guest's watchdog has expired */
+	VMM_EVENT_STATE = 1,       /* state changed */
+	VMM_EVENT_READY,           /* READY=1 was sent */
+	VMM_EVENT_GUEST_PANICKED,  /* text: from where */
+	VMM_EVENT_RESET,           /* the guest asked for a reset */
+	VMM_EVENT_POWERED_OFF,     /* the guest powered off */
+	VMM_EVENT_BLOCK_ERROR,     /* value: errno; text: the drive's id */
+	VMM_EVENT_CONSOLE,         /* value: how many are attached */
+	VMM_EVENT_DEVICE_BROKEN,   /* text: the device that needs a reset */
+	VMM_EVENT_WATCHDOG,        /* the guest's watchdog has expired */
+	VMM_EVENT_DEVICE_ATTACHED, /* value: enum vmm_device_kind; text: its id */
+	VMM_EVENT_DEVICE_DETACHED, /* the same */
 	VMM_EVENT_COUNT,
 };
 
@@ -528,7 +617,12 @@ struct vmm_control_message {
 		struct vmm_control_how how;
 		struct vmm_control_console console;
 		struct vmm_control_drive drive;
-		struct vmm_control_drive_rate drive_rate;
+		struct vmm_control_set_rate set_rate;
+		struct vmm_control_index index;
+		struct vmm_control_device device;
+		struct vmm_control_detach detach;
+		struct vmm_spec_drive attach_drive;
+		struct vmm_spec_network attach_network;
 		struct vmm_control_drive_stats drive_stats;
 		struct vmm_control_stats stats;
 		struct vmm_control_event event;
@@ -548,11 +642,11 @@ int vmm_control_decode_answer(
 	const void *data, size_t size, size_t n_fds, struct vmm_control_message *ret_message);
 
 /*
- * Fill the header. payload may be NULL with size 0. fd -EBADF: none; it stays the caller's.
- * Never waits: -EAGAIN where the peer does not read, then nothing was sent. -EPIPE.
+ * Fill the header. payload may be NULL with size 0. fds stay the caller's. Never waits: -EAGAIN
+ * where the peer does not read, then nothing was sent. -EPIPE.
  */
 int vmm_control_send_request(int socket_fd, uint32_t type, uint64_t id, const void *payload,
-	size_t payload_size, int fd);
+	size_t payload_size, const int *fds, size_t n_fds);
 int vmm_control_send_reply(int socket_fd, const struct vmm_control_header *request,
 	const void *payload, size_t payload_size);
 int vmm_control_send_failure(
@@ -560,12 +654,17 @@ int vmm_control_send_failure(
 int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event);
 int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request);
 
-/*
- * Never waits: -EAGAIN where nothing is there, -ECONNRESET at the end, -EBADMSG. ret_fd gets the
- * descriptor that came with it, or -EBADF.
- */
+/* The descriptors that came with a request. {} is none. */
+struct vmm_control_fds {
+	int fds[VMM_CONTROL_MAX_FDS]; /* owned; -EBADF: taken */
+	size_t n_fds;
+};
+
+void vmm_control_fds_finish(struct vmm_control_fds *fds);
+
+/* Never waits: -EAGAIN where nothing is there, -ECONNRESET at the end, -EBADMSG. */
 int vmm_control_receive_request(
-	int socket_fd, struct vmm_control_message *ret_message, int *ret_fd);
+	int socket_fd, struct vmm_control_message *ret_message, struct vmm_control_fds *ret_fds);
 int vmm_control_receive_answer(int socket_fd, struct vmm_control_message *ret_message);
 
 #endif

@@ -76,7 +76,8 @@ static void resume_all(struct machine *machine)
 	if (machine->devices_paused)
 		for (size_t i = 0; i < machine->n_virtio; i++) {
 			atomic_store(&machine->virtio[i].settling, false);
-			vmm_virtio_resume(machine->virtio[i].device);
+			if (machine_virtio_is_live(&machine->virtio[i]))
+				vmm_virtio_resume(machine->virtio[i].device);
 		}
 	machine->devices_paused = false;
 	vcpus_resume(machine);
@@ -172,6 +173,8 @@ int machine_pause(struct machine *machine)
 	for (size_t i = 0; i < machine->n_virtio; i++) {
 		struct machine_virtio *virtio = &machine->virtio[i];
 
+		if (!machine_virtio_is_live(virtio))
+			continue;
 		/* Before, as the callback may come before the call returns. */
 		atomic_store(&virtio->settling, true);
 		if (vmm_virtio_pause(virtio->device, device_settled, virtio) <= 0)
@@ -406,6 +409,8 @@ int machine_prepare_run(struct machine *machine)
 		r = vmm_loop_add_event(machine->loop, on_posts, machine, &machine->posts);
 	if (r == 0)
 		r = vmm_loop_add_event(machine->loop, on_settled, machine, &machine->settled);
+	if (r == 0)
+		r = machine_watch_errors(machine);
 	if (r == 0)
 		r = vmm_loop_add_timer(machine->loop, on_tick, machine, &machine->tick);
 	if (r == 0)

@@ -18,6 +18,7 @@
 #include "policy/seccomp/io-filter.h"
 #include "policy/seccomp/loop-filter.h"
 #include "policy/seccomp/net-filter.h"
+#include "policy/seccomp/plug-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
 #include "policy/seccomp/vsock-filter.h"
 #include "worker/machine.h"
@@ -292,6 +293,7 @@ int sandbox_enter_thread(const struct sandbox *sandbox, enum sandbox_thread kind
 		[SANDBOX_VCPU] = { seccomp_vcpu, ARRAY_SIZE(seccomp_vcpu) },
 		[SANDBOX_IO] = { seccomp_io, ARRAY_SIZE(seccomp_io) },
 		[SANDBOX_NET] = { seccomp_net, ARRAY_SIZE(seccomp_net) },
+		[SANDBOX_PLUG] = { seccomp_plug, ARRAY_SIZE(seccomp_plug) },
 		[SANDBOX_VSOCK] = { seccomp_vsock, ARRAY_SIZE(seccomp_vsock) },
 	};
 

@@ -39,6 +39,7 @@ enum sandbox_thread {
 	SANDBOX_VCPU,
 	SANDBOX_IO,
 	SANDBOX_NET,
+	SANDBOX_PLUG, /* makes and frees devices */
 	SANDBOX_VSOCK,
 	SANDBOX_N_THREADS,
 };

@@ -142,19 +142,12 @@ static int check_queue_size(struct checker *checker, uint32_t size, const char *
 		VMM_SPEC_MAX_QUEUE_SIZE);
 }
 
-static int check_drive(struct checker *checker, size_t index)
+static int check_drive(struct checker *checker, const struct vmm_spec_drive *drive)
 {
-	const struct vmm_spec_drive *drive = &checker->spec->drives[index];
 	char what[64];
 	int r;
 
-	snprintf(what, sizeof(what), "drive %zu", index);
-	if (!vmm_message_string_ends(drive->id, sizeof(drive->id)) || !id_is_valid(drive->id))
-		return bad(checker, "%s: bad name", what);
 	snprintf(what, sizeof(what), "drive %s", drive->id);
-	for (size_t i = 0; i < index; i++)
-		if (strcmp(checker->spec->drives[i].id, drive->id) == 0)
-			return bad(checker, "%s: two drives have this name", what);
 	if (!vmm_message_string_ends(drive->serial, sizeof(drive->serial)))
 		return bad(checker, "%s: serial has no end", what);
 	for (const char *c = drive->serial; *c; c++)
@@ -209,19 +202,12 @@ static int check_taps(struct checker *checker, const struct vmm_spec_network *ne
 	return claim_fd(checker, net->stream_fd, what, false);
 }
 
-static int check_network(struct checker *checker, size_t index)
+static int check_network(struct checker *checker, const struct vmm_spec_network *net)
 {
-	const struct vmm_spec_network *net = &checker->spec->networks[index];
 	char what[64];
 	int r;
 
-	snprintf(what, sizeof(what), "network %zu", index);
-	if (!vmm_message_string_ends(net->id, sizeof(net->id)) || !id_is_valid(net->id))
-		return bad(checker, "%s: bad name", what);
 	snprintf(what, sizeof(what), "network %s", net->id);
-	for (size_t i = 0; i < index; i++)
-		if (strcmp(checker->spec->networks[i].id, net->id) == 0)
-			return bad(checker, "%s: two networks have this name", what);
 	if (net->mac[0] & 1)
 		return bad(checker, "%s: MAC address is not unicast", what);
 	/* VIRTIO 1.2 5.1.4.1: 68 to 65535. */
@@ -239,6 +225,41 @@ static int check_network(struct checker *checker, size_t index)
 	return check_taps(checker, net, what);
 }
 
+static int check_id(struct checker *checker, const char *kind, size_t index, const char *id)
+{
+	if (!vmm_message_string_ends(id, VMM_DEVICE_ID_SIZE) || !id_is_valid(id))
+		return bad(checker, "%s %zu: bad name", kind, index);
+	return 0;
+}
+
+static int check_drive_of_spec(struct checker *checker, size_t index)
+{
+	const struct vmm_spec_drive *drive = &checker->spec->drives[index];
+	int r;
+
+	r = check_id(checker, "drive", index, drive->id);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < index; i++)
+		if (strcmp(checker->spec->drives[i].id, drive->id) == 0)
+			return bad(checker, "drive %s: two drives have this name", drive->id);
+	return check_drive(checker, drive);
+}
+
+static int check_network_of_spec(struct checker *checker, size_t index)
+{
+	const struct vmm_spec_network *net = &checker->spec->networks[index];
+	int r;
+
+	r = check_id(checker, "network", index, net->id);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < index; i++)
+		if (strcmp(checker->spec->networks[i].id, net->id) == 0)
+			return bad(checker, "network %s: two networks have this name", net->id);
+	return check_network(checker, net);
+}
+
 static int check_devices(struct checker *checker)
 {
 	static const struct vmm_spec_drive no_drive;
@@ -254,7 +275,7 @@ static int check_devices(struct checker *checker)
 			VMM_SPEC_MAX_NETWORKS);
 	for (size_t i = 0; i < VMM_SPEC_MAX_DRIVES; i++) {
 		if (i < spec->n_drives)
-			r = check_drive(checker, i);
+			r = check_drive_of_spec(checker, i);
 		else if (memcmp(&spec->drives[i], &no_drive, sizeof(no_drive)) != 0)
 			r = bad(checker, "drive %zu is not counted, and not empty", i);
 		else
@@ -264,7 +285,7 @@ static int check_devices(struct checker *checker)
 	}
 	for (size_t i = 0; i < VMM_SPEC_MAX_NETWORKS; i++) {
 		if (i < spec->n_networks)
-			r = check_network(checker, i);
+			r = check_network_of_spec(checker, i);
 		else if (memcmp(&spec->networks[i], &no_network, sizeof(no_network)) != 0)
 			r = bad(checker, "network %zu is not counted, and not empty", i);
 		else
@@ -389,6 +410,14 @@ static int check_fds(struct checker *checker)
 	return 0;
 }
 
+static int check_all_named(struct checker *checker)
+{
+	for (size_t i = 1; i < checker->n_fds; i++)
+		if (!checker->named[i])
+			return bad(checker, "descriptor %zu is used by nothing", i);
+	return 0;
+}
+
 int vmm_spec_check(
 	const struct vmm_spec *spec, size_t size, size_t n_fds, char *text, size_t text_size)
 {
@@ -437,8 +466,31 @@ int vmm_spec_check(
 	r = check_devices(&checker);
 	if (r < 0)
 		return r;
-	for (size_t i = 1; i < n_fds; i++)
-		if (!checker.named[i])
-			return bad(&checker, "descriptor %zu is used by nothing", i);
-	return 0;
+	return check_all_named(&checker);
+}
+
+int vmm_spec_check_drive(
+	const struct vmm_spec_drive *drive, size_t n_fds, char *text, size_t text_size)
+{
+	struct checker checker = { .n_fds = n_fds, .text = text, .text_size = text_size };
+	int r;
+
+	assert(n_fds >= 1 && n_fds <= VMM_HANDOVER_MAX_FDS);
+	r = check_id(&checker, "drive", 0, drive->id);
+	if (r == 0)
+		r = check_drive(&checker, drive);
+	return r < 0 ? r : check_all_named(&checker);
+}
+
+int vmm_spec_check_network(
+	const struct vmm_spec_network *network, size_t n_fds, char *text, size_t text_size)
+{
+	struct checker checker = { .n_fds = n_fds, .text = text, .text_size = text_size };
+	int r;
+
+	assert(n_fds >= 1 && n_fds <= VMM_HANDOVER_MAX_FDS);
+	r = check_id(&checker, "network", 0, network->id);
+	if (r == 0)
+		r = check_network(&checker, network);
+	return r < 0 ? r : check_all_named(&checker);
 }

@@ -25,11 +25,9 @@ static void *thread_main(void *userdata)
 	return NULL;
 }
 
-/* The thread ends with the process. */
 int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name)
 {
 	pthread_attr_t attributes;
-	pthread_t thread;
 	int r;
 
 	virtio->thread_kind = kind;
@@ -42,11 +40,21 @@ int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind
 		return -r;
 	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	if (r == 0)
-		r = pthread_create(&thread, &attributes, thread_main, virtio);
+		r = pthread_create(&virtio->thread, &attributes, thread_main, virtio);
 	pthread_attr_destroy(&attributes);
 	if (r != 0)
 		return -r;
-	pthread_detach(thread);
+	virtio->has_thread = true;
 	pthread_barrier_wait(&virtio->barrier);
 	return virtio->thread_result;
+}
+
+void machine_stop_thread(struct machine_virtio *virtio)
+{
+	if (!virtio->has_thread)
+		return;
+	vmm_loop_quit(virtio->loop, 0);
+	pthread_join(virtio->thread, NULL);
+	pthread_barrier_destroy(&virtio->barrier);
+	virtio->has_thread = false;
 }

@@ -108,11 +108,30 @@ int machine_add_transport(struct machine *machine, struct machine_virtio *virtio
 
 struct machine_virtio *machine_new_virtio(struct machine *machine, const char *id)
 {
-	struct machine_virtio *virtio = &machine->virtio[machine->n_virtio++];
+	struct machine_virtio *virtio = NULL;
 
-	*virtio = (struct machine_virtio){ .machine = machine, .irq_fd = -EBADF };
-	snprintf(virtio->id, sizeof(virtio->id), "%s", id);
+	/* The builder looks at orders of all of them. */
+	pthread_mutex_lock(&machine->hotplug.lock);
+	for (size_t i = 0; i < machine->n_virtio && !virtio; i++)
+		if (machine->virtio[i].plug.state == HOTPLUG_FREE)
+			virtio = &machine->virtio[i];
+	if (!virtio && machine->n_virtio < ARRAY_SIZE(machine->virtio))
+		virtio = &machine->virtio[machine->n_virtio++];
+	if (virtio) {
+		*virtio = (struct machine_virtio){
+			.machine = machine,
+			.irq_fd = -EBADF,
+			.plug.state = HOTPLUG_PRESENT,
+		};
+		snprintf(virtio->id, sizeof(virtio->id), "%s", id);
+	}
+	pthread_mutex_unlock(&machine->hotplug.lock);
 	return virtio;
+}
+
+bool machine_virtio_is_live(const struct machine_virtio *virtio)
+{
+	return virtio->plug.state == HOTPLUG_PRESENT || virtio->plug.state == HOTPLUG_LEAVING;
 }
 
 /* ---- block ---- */
@@ -167,19 +186,21 @@ static int fail_drive(struct machine *machine, const char *id, int r)
 	}
 }
 
-static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive)
+int machine_build_drive(
+	struct machine_virtio *virtio, const struct vmm_spec_drive *drive, int fd, bool later)
 {
 	static const enum vmm_blk_engine engines[VMM_ENGINE_COUNT] = {
 		[VMM_ENGINE_AUTO] = VMM_BLK_ENGINE_AUTO,
 		[VMM_ENGINE_THREADS] = VMM_BLK_ENGINE_THREADS,
 		[VMM_ENGINE_IO_URING] = VMM_BLK_ENGINE_IO_URING,
 	};
-	struct machine_virtio *virtio = machine_new_virtio(machine, drive->id);
+	struct machine *machine = virtio->machine;
 	struct vmm_blk_thread_hook hook = { .start = enter_io_thread, .userdata = virtio };
 	struct vmm_blk_file_config file_config = {
-		.fd = machine_fd(machine, drive->fd),
+		.fd = fd,
 		.read_only = drive->flags & VMM_DRIVE_READ_ONLY,
-		.engine = engines[drive->engine],
+		/* A ring cannot be made any more, see hotplug.h. */
+		.engine = later ? VMM_BLK_ENGINE_THREADS : engines[drive->engine],
 		.hook = hook,
 	};
 	struct vmm_virtio_blk_config blk_config = {
@@ -192,10 +213,14 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 		.queue_size = drive->queue_size,
 		.limits = machine_limits(&drive->rate),
 		.hook = hook,
+		.failed = machine_drive_failed,
+		.failed_userdata = virtio,
 	};
 	int r;
 
+	virtio->kind = VMM_DEVICE_DRIVE;
 	virtio->drive = drive;
+	virtio->rate[0] = drive->rate;
 	snprintf(blk_config.serial, sizeof(blk_config.serial), "%.20s",
 		drive->serial[0] ? drive->serial : drive->id);
 	r = vmm_blk_file_new(&file_config, &virtio->file);
@@ -211,19 +236,13 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 	return machine_add_transport(machine, virtio);
 }
 
-struct machine_virtio *machine_find_drive(struct machine *machine, const char *id)
+static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive)
 {
-	for (size_t i = 0; i < machine->n_virtio; i++)
-		if (machine->virtio[i].blk && strcmp(machine->virtio[i].id, id) == 0)
-			return &machine->virtio[i];
-	return NULL;
-}
+	struct machine_virtio *virtio = machine_new_virtio(machine, drive->id);
+	/* The device makes a copy: when that is closed, the file is free for others. */
+	CLEANUP(close_p) int fd = machine_take_fd(machine, drive->fd);
 
-int machine_set_drive_rate(struct machine_virtio *virtio, const struct vmm_spec_rate *rate)
-{
-	struct vmm_ratelimit_config limits = machine_limits(rate);
-
-	return vmm_virtio_blk_set_limits(virtio->blk, &limits);
+	return machine_build_drive(virtio, drive, fd, false);
 }
 
 /* ---- what the machine's loop serves ---- */

@@ -280,6 +280,79 @@ static int on_simple(sd_bus_message *message, void *userdata, sd_bus_error *erro
 	return sd_bus_reply_method_return(message, NULL);
 }
 
+static int on_set_limits(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct machine *machine;
+	const char *device, *key;
+	uint64_t value;
+	int r = get_touchable(message, &machine, error);
+
+	if (r >= 0)
+		r = sd_bus_message_read(message, "s", &device);
+	if (r < 0)
+		return r;
+	printf("SetMachineLimits %s %s", machine->name, device);
+	r = sd_bus_message_enter_container(message, 'a', "{st}");
+	while (r >= 0 && (r = sd_bus_message_read(message, "{st}", &key, &value)) > 0)
+		printf(" %s=%" PRIu64, key, value);
+	putchar('\n');
+	return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
+}
+
+static int on_resize(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct machine *machine;
+	const char *drive;
+	uint64_t size;
+	int r = get_touchable(message, &machine, error);
+
+	if (r >= 0)
+		r = sd_bus_message_read(message, "st", &drive, &size);
+	if (r < 0)
+		return r;
+	printf("ResizeMachineDrive %s %s %" PRIu64 "\n", machine->name, drive, size);
+	if (strcmp(drive, "root") != 0)
+		return sd_bus_error_set(error, "org.vmmd1.NoSuchDevice", "there is no such drive");
+	return sd_bus_reply_method_return(message, NULL);
+}
+
+static int on_attach(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct machine *machine;
+	const char *device, *key, *value;
+	int r = get_touchable(message, &machine, error);
+
+	if (r >= 0)
+		r = sd_bus_message_read(message, "s", &device);
+	if (r < 0)
+		return r;
+	printf("%s %s %s", sd_bus_message_get_member(message), machine->name, device);
+	r = sd_bus_message_enter_container(message, 'a', "(ss)");
+	while (r >= 0 && (r = sd_bus_message_read(message, "(ss)", &key, &value)) > 0)
+		printf(" %s=%s", key, value);
+	putchar('\n');
+	return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
+}
+
+static int on_detach(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct machine *machine;
+	uint64_t timeout_usec, flags;
+	const char *device;
+	int r = get_touchable(message, &machine, error);
+
+	if (r >= 0)
+		r = sd_bus_message_read(message, "stt", &device, &timeout_usec, &flags);
+	if (r < 0)
+		return r;
+	printf("%s %s %s timeout=%" PRIu64 " flags=%" PRIu64 "\n",
+		sd_bus_message_get_member(message), machine->name, device, timeout_usec, flags);
+	if (strcmp(device, "busy") == 0)
+		return sd_bus_error_set(
+			error, "org.vmmd1.DeviceBusy", "the guest has not given it up in time");
+	return sd_bus_reply_method_return(message, NULL);
+}
+
 static int on_kill(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	struct machine *machine;
@@ -494,6 +567,14 @@ static int on_devices(sd_bus_message *message, void *userdata, sd_bus_error *err
 
 	if (r < 0)
 		return r;
+	if (strcmp(name, "odd") == 0)
+		return sd_bus_reply_method_return(message, "a(ssa{sv})", 2, "drive", "root", 7,
+			"State", "s", "present", "Attached", "b", 0, "Size", "t", UINT64_C(8) << 30,
+			"ReadBytes", "t", UINT64_C(70) << 20, "WriteBytes", "t", UINT64_C(5) << 20,
+			"BandwidthLimit", "t", UINT64_C(20) << 20, "IOPSLimit", "t", UINT64_C(500),
+			"network", "lan", 5, "State", "s", "leaving", "Attached", "b", 1, "Link",
+			"s", "up", "ReceivedBytes", "t", UINT64_C(1000), "TransmittedBytes", "t",
+			UINT64_C(2000));
 	if (strcmp(name, "web") != 0)
 		return sd_bus_reply_method_return(message, "a(ssa{sv})", 0);
 	n++;
@@ -626,6 +707,14 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD("ResumeMachine", "st", "", on_simple, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("UndefineMachine", "st", "", on_simple, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("KillMachine", "ssit", "", on_kill, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD(
+		"SetMachineLimits", "ssa{st}t", "", on_set_limits, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("ResizeMachineDrive", "sstt", "", on_resize, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("AttachMachineDrive", "ssa(ss)t", "", on_attach, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD(
+		"AttachMachineNetwork", "ssa(ss)t", "", on_attach, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("DetachMachineDrive", "sstt", "", on_detach, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("DetachMachineNetwork", "sstt", "", on_detach, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("DefineMachine", "sht", "o", on_define, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("RunTransientMachine", "sht", "oo", on_run, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("OpenMachineConsole", "st", "hs", on_console, SD_BUS_VTABLE_UNPRIVILEGED),

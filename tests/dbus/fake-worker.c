@@ -156,7 +156,8 @@ static void serve_client(struct fake *fake, int *client)
 {
 	static const char garbage[] = "this is no message of the control protocol";
 	struct vmm_control_message message;
-	int passed = -EBADF, r;
+	CLEANUP(vmm_control_fds_finish) struct vmm_control_fds passed = {};
+	int r;
 
 	r = vmm_control_receive_request(*client, &message, &passed);
 	if (r == -EAGAIN)
@@ -171,7 +172,7 @@ static void serve_client(struct fake *fake, int *client)
 	}
 	if (has(fake, "silent") && message.header.type != VMM_CONTROL_GET_STATUS)
 		return;
-	answer(fake, *client, &message, passed);
+	answer(fake, *client, &message, passed.n_fds > 0 ? TAKE_FD(passed.fds[0]) : -EBADF);
 }
 
 static void new_client(struct fake *fake)

@@ -236,6 +236,8 @@ static void try_all(DBusConnection *bus, const char *name, const char *error)
 		bus, error, NULL, MANAGER, MANAGER_I, "PauseMachine", STRING(name), U64(none), END);
 	call_fails(bus, error, NULL, MANAGER, MANAGER_I, "ResumeMachine", STRING(name), U64(none),
 		END);
+	call_fails(bus, error, NULL, MANAGER, MANAGER_I, "ResizeMachineDrive", STRING(name),
+		STRING(whom), U64(none), U64(none), END);
 	call_fails(bus, error, NULL, MANAGER, MANAGER_I, "KillMachine", STRING(name), STRING(whom),
 		I32(signal), U64(none), END);
 	call_fails(bus, error, NULL, MANAGER, MANAGER_I, "OpenMachineConsole", STRING(name),

@@ -23,15 +23,42 @@ static void answer(const uint8_t *data, size_t size)
 static void request(const uint8_t *data, size_t size)
 {
 	struct vmm_control_message message;
-	size_t n_fds = size > 0 ? data[0] % 3 : 0;
+	size_t n_fds = size > 0 ? data[0] % (VMM_CONTROL_MAX_FDS + 2) : 0;
 
 	if (size == 0 || vmm_control_decode_request(data + 1, size - 1, n_fds, &message) < 0)
 		return;
 	FUZZ_CHECK(message.header.type > 0 && message.header.type < VMM_CONTROL_COUNT);
 	FUZZ_CHECK(message.header.id != 0);
-	FUZZ_CHECK((message.header.type == VMM_CONTROL_OPEN_CONSOLE) == (n_fds == 1));
-	if (message.header.type == VMM_CONTROL_GET_DRIVE)
+	switch (message.header.type) {
+	case VMM_CONTROL_GET_DRIVE:
 		FUZZ_CHECK(memchr(message.drive.id, 0, sizeof(message.drive.id)));
+		break;
+	case VMM_CONTROL_SET_RATE:
+		FUZZ_CHECK(memchr(message.set_rate.id, 0, sizeof(message.set_rate.id)));
+		FUZZ_CHECK(message.set_rate.kind == VMM_DEVICE_DRIVE ||
+			   message.set_rate.kind == VMM_DEVICE_NETWORK);
+		break;
+	case VMM_CONTROL_ATTACH_DRIVE:
+		FUZZ_CHECK(n_fds == 1 && message.attach_drive.fd == 1);
+		FUZZ_CHECK(memchr(message.attach_drive.id, 0, VMM_DEVICE_ID_SIZE));
+		FUZZ_CHECK(memchr(message.attach_drive.serial, 0, VMM_SERIAL_SIZE));
+		FUZZ_CHECK(message.attach_drive.cache < VMM_CACHE_COUNT);
+		return;
+	case VMM_CONTROL_ATTACH_NETWORK:
+		FUZZ_CHECK(n_fds >= 1 && n_fds <= VMM_CONTROL_MAX_FDS);
+		FUZZ_CHECK(message.attach_network.stream_fd <= n_fds);
+		for (uint32_t i = 0; i < VMM_SPEC_MAX_TAPS; i++)
+			FUZZ_CHECK(message.attach_network.tap_fds[i] <= n_fds);
+		return;
+	case VMM_CONTROL_DETACH:
+		FUZZ_CHECK(memchr(message.detach.id, 0, sizeof(message.detach.id)));
+		FUZZ_CHECK(message.detach.timeout_usec <= VMM_CONTROL_MAX_TIMEOUT_USEC);
+		break;
+	default:
+		break;
+	}
+	FUZZ_CHECK((message.header.type == VMM_CONTROL_OPEN_CONSOLE ||
+			   message.header.type == VMM_CONTROL_CONNECT_VSOCK) == (n_fds == 1));
 }
 
 /* What a worker relies on once a spec is checked. */

@@ -129,6 +129,15 @@ static void add_denied(
 	give_up(call->text, "no argument was found that it denies");
 }
 
+/* It comes back with an error, and nothing ends. */
+static void add_refused(const struct policy_file *file, const struct seccomp_rule *rule)
+{
+	struct policy_call *call = add(file, rule, "refused");
+
+	call->is_allowed = true;
+	satisfy_all(call);
+}
+
 /* What has no condition on its arguments has one on its number: the x32 call of that name. */
 static void add_x32(const struct policy_file *file, const struct seccomp_rule *rule)
 {
@@ -156,8 +165,14 @@ static void load_file(const char *path)
 	for (size_t i = 0; i < file->policy->n_rules; i++) {
 		const struct seccomp_rule *rule = &file->policy->rules[i];
 
-		if (rule->is_deny || rule->action != SECCOMP_RET_ALLOW)
-			give_up(path, "a rule that does not allow has no test here");
+		if (rule->is_deny ||
+			(rule->action != SECCOMP_RET_ALLOW &&
+				(rule->action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ERRNO))
+			give_up(path, "a rule that neither allows nor refuses has no test here");
+		if (rule->action != SECCOMP_RET_ALLOW) {
+			add_refused(file, rule);
+			continue;
+		}
 		add_allowed(file, rule);
 		for (size_t j = 0; j < rule->n_conditions; j++)
 			add_denied(file, rule, j);

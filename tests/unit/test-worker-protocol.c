@@ -423,16 +423,18 @@ START_TEST(control_round_trip)
 	struct vmm_control_message message;
 	struct vmm_control_console console = { .flags = VMM_CONSOLE_REPLAY, .rows = 24 };
 	struct vmm_control_event event = { .event = VMM_EVENT_READY, .text = "hello" };
-	int fd = open_null(), got = -EBADF;
+	struct vmm_control_fds got;
+	int fd = open_null();
 
 	ck_assert_int_eq(vmm_control_send_request(pair[0], VMM_CONTROL_OPEN_CONSOLE, 7, &console,
-				 sizeof(console), fd),
+				 sizeof(console), &fd, 1),
 		0);
 	ck_assert_int_eq(vmm_control_receive_request(pair[1], &message, &got), 0);
-	ck_assert_int_ge(got, 0);
+	ck_assert_uint_eq(got.n_fds, 1);
+	ck_assert_int_ge(got.fds[0], 0);
 	ck_assert_uint_eq(message.console.flags, VMM_CONSOLE_REPLAY);
 	ck_assert_uint_eq(message.console.rows, 24);
-	vmm_base_close(got);
+	vmm_control_fds_finish(&got);
 	vmm_base_close(fd);
 
 	message.console.id = 3;
@@ -457,25 +459,182 @@ START_TEST(control_round_trip)
 }
 END_TEST
 
+/* The least that a request of this type is let through with. */
+static void fill_request(uint32_t type, struct vmm_control_message *message)
+{
+	memset(message, 0, sizeof(*message));
+	message->header = (struct vmm_control_header){
+		.magic = VMM_PROTOCOL_MAGIC,
+		.version = VMM_PROTOCOL_VERSION,
+		.type = type,
+		.id = 1,
+	};
+	switch (type) {
+	case VMM_CONTROL_SET_RATE:
+		message->set_rate = (struct vmm_control_set_rate){
+			.id = "root", .kind = VMM_DEVICE_DRIVE, .members = VMM_RATE_OPS
+		};
+		break;
+	case VMM_CONTROL_RESIZE_DRIVE:
+	case VMM_CONTROL_GET_DRIVE:
+		strcpy(message->drive.id, "root");
+		break;
+	case VMM_CONTROL_ATTACH_DRIVE:
+		message->attach_drive = (struct vmm_spec_drive){ .id = "data", .fd = 1 };
+		break;
+	case VMM_CONTROL_ATTACH_NETWORK:
+		message->attach_network =
+			(struct vmm_spec_network){ .id = "lan", .n_taps = 1, .tap_fds = { 1 } };
+		break;
+	case VMM_CONTROL_DETACH:
+		message->detach = (struct vmm_control_detach){
+			.id = "data", .kind = VMM_DEVICE_DRIVE, .timeout_usec = 1
+		};
+		break;
+	default:
+		break;
+	}
+}
+
+static const size_t device_requests[] = {
+	[VMM_CONTROL_SET_RATE] = sizeof(struct vmm_control_set_rate),
+	[VMM_CONTROL_GET_DEVICE] = sizeof(struct vmm_control_index),
+	[VMM_CONTROL_ATTACH_DRIVE] = sizeof(struct vmm_spec_drive),
+	[VMM_CONTROL_ATTACH_NETWORK] = sizeof(struct vmm_spec_network),
+	[VMM_CONTROL_DETACH] = sizeof(struct vmm_control_detach),
+};
+
+#define DEVICES_TABLE(X)                                                                           \
+	X(rate_none, SET_RATE, 0, m->set_rate.members = 0)                                         \
+	X(rate_unknown, SET_RATE, 0, m->set_rate.members = 1 << 12)                                \
+	X(rate_not_of_drive, SET_RATE, 0, m->set_rate.members = VMM_RATE_OPS << VMM_RATE_SECOND)   \
+	X(rate_kind, SET_RATE, 0, m->set_rate.kind = 0)                                            \
+	X(rate_kind_high, SET_RATE, 0, m->set_rate.kind = 3)                                       \
+	X(rate_id, SET_RATE, 0, m->set_rate.id[0] = 0)                                             \
+	X(rate_id_end, SET_RATE, 0, memset(m->set_rate.id, 'a', 32))                               \
+	X(rate_huge, SET_RATE, 0, m->set_rate.rate[0].ops.rate_per_second = UINT64_MAX)            \
+	X(rate_uncounted, SET_RATE, 0, m->set_rate.rate[0].bytes.burst = 1)                        \
+	X(rate_second, SET_RATE, 0, m->set_rate.rate[1].ops.rate_per_second = 1)                   \
+	X(index_reserved, GET_DEVICE, 0, m->index.reserved = 1)                                    \
+	X(drive_no_fd, ATTACH_DRIVE, 0, (void)0)                                                   \
+	X(drive_two_fds, ATTACH_DRIVE, 2, (void)0)                                                 \
+	X(drive_other_fd, ATTACH_DRIVE, 1, m->attach_drive.fd = 2)                                 \
+	X(drive_unnamed_fd, ATTACH_DRIVE, 1, m->attach_drive.fd = 0)                               \
+	X(drive_id, ATTACH_DRIVE, 1, strcpy(m->attach_drive.id, "a/b"))                            \
+	X(drive_id_end, ATTACH_DRIVE, 1, memset(m->attach_drive.id, 'a', 32))                      \
+	X(drive_cache, ATTACH_DRIVE, 1, m->attach_drive.cache = VMM_CACHE_COUNT)                   \
+	X(drive_flags, ATTACH_DRIVE, 1, m->attach_drive.flags = 1u << 31)                          \
+	X(drive_serial, ATTACH_DRIVE, 1, memset(m->attach_drive.serial, 'a', 21))                  \
+	X(drive_queue, ATTACH_DRIVE, 1, m->attach_drive.queue_size = 3)                            \
+	X(drive_rate, ATTACH_DRIVE, 1, m->attach_drive.rate.ops.burst = 1)                         \
+	X(net_no_fd, ATTACH_NETWORK, 0, (void)0)                                                   \
+	X(net_fd_left, ATTACH_NETWORK, 2, (void)0)                                                 \
+	X(net_fd_twice, ATTACH_NETWORK, 1, m->attach_network.n_taps = 2,                           \
+		m->attach_network.tap_fds[1] = 1)                                                  \
+	X(net_fd_range, ATTACH_NETWORK, 1, m->attach_network.tap_fds[0] = UINT32_MAX)              \
+	X(net_taps, ATTACH_NETWORK, 1, m->attach_network.n_taps = UINT32_MAX)                      \
+	X(net_mac, ATTACH_NETWORK, 1, m->attach_network.mac[0] = 1)                                \
+	X(net_id, ATTACH_NETWORK, 1, m->attach_network.id[0] = 0)                                  \
+	X(detach_kind, DETACH, 0, m->detach.kind = 0)                                              \
+	X(detach_kind_high, DETACH, 0, m->detach.kind = UINT32_MAX)                                \
+	X(detach_flags, DETACH, 0, m->detach.flags = 2)                                            \
+	X(detach_never, DETACH, 0, m->detach.timeout_usec = 0)                                     \
+	X(detach_ages, DETACH, 0, m->detach.timeout_usec = UINT64_MAX)                             \
+	X(detach_id, DETACH, 0, memset(m->detach.id, 0xff, 32))
+
+#define DEVICES_BREAK(name_, type_, n_fds_, ...)                                                   \
+	static void device_##name_(struct vmm_control_message *m)                                  \
+	{                                                                                          \
+		(void)m, __VA_ARGS__;                                                              \
+	}
+DEVICES_TABLE(DEVICES_BREAK)
+
+static const struct {
+	const char *name;
+	uint32_t type;
+	size_t n_fds;
+	void (*break_it)(struct vmm_control_message *message);
+} hostile_devices[] = {
+#define DEVICES_ROW(name_, type_, n_fds_, ...)                                                     \
+	{ #name_, VMM_CONTROL_##type_, n_fds_, device_##name_ },
+	DEVICES_TABLE(DEVICES_ROW)
+};
+
+START_TEST(control_hostile_devices)
+{
+	struct vmm_control_message sent, message;
+	uint32_t type = hostile_devices[_i].type;
+	size_t size = device_requests[type];
+
+	fill_request(type, &sent);
+	sent.header.size = (uint32_t)size;
+	/* Good but for what the row says. */
+	ck_assert_int_eq(
+		vmm_control_decode_request(&sent, sizeof(sent.header) + size,
+			type == VMM_CONTROL_ATTACH_DRIVE || type == VMM_CONTROL_ATTACH_NETWORK,
+			&message),
+		0);
+	hostile_devices[_i].break_it(&sent);
+	ck_assert_msg(vmm_control_decode_request(&sent, sizeof(sent.header) + size,
+			      hostile_devices[_i].n_fds, &message) == -EBADMSG,
+		"%s was let through", hostile_devices[_i].name);
+}
+END_TEST
+
+/* A worker that says it is another kind of device than there is. */
+START_TEST(control_hostile_device_reply)
+{
+	const struct vmm_control_device good = {
+		.id = "root", .kind = VMM_DEVICE_DRIVE, .next = 1, .engine = VMM_ENGINE_THREADS
+	};
+	struct vmm_control_device bad[8];
+	struct vmm_control_message sent = {}, message;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		bad[i] = good;
+	bad[0].kind = VMM_DEVICE_KIND_COUNT;
+	bad[1].state = VMM_DEVICE_STATE_COUNT;
+	bad[2].flags = 1u << 31;
+	bad[3].engine = VMM_ENGINE_COUNT;
+	bad[4].next = 0; /* the same again and again */
+	bad[5].kind = VMM_DEVICE_NONE;
+	memset(bad[6].id, 'a', sizeof(bad[6].id));
+	bad[7].rate[1].ops.burst = 1;
+	sent.header = (struct vmm_control_header){
+		.magic = VMM_PROTOCOL_MAGIC,
+		.version = VMM_PROTOCOL_VERSION,
+		.type = VMM_CONTROL_GET_DEVICE | VMM_CONTROL_REPLY,
+		.id = 1,
+		.size = sizeof(good),
+	};
+	sent.device = good;
+	ck_assert_int_eq(
+		vmm_control_decode_answer(&sent, sizeof(sent.header) + sizeof(good), 0, &message),
+		0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		sent.device = bad[i];
+		ck_assert_msg(vmm_control_decode_answer(&sent, sizeof(sent.header) + sizeof(good),
+				      0, &message) == -EBADMSG,
+			"%zu", i);
+	}
+}
+END_TEST
+
 START_TEST(control_hostile)
 {
-	static const uint32_t sizes[] = { 0, 1, 8, 16, 40, 80, 1024 - 32, 1024, UINT32_MAX };
+	static const uint32_t sizes[] = { 0, 1, 8, 16, 40, 48, sizeof(struct vmm_spec_drive),
+		sizeof(struct vmm_spec_network), 1024 - 32, 1024, UINT32_MAX };
 	struct vmm_control_message message, sent;
 	int n_good = 0;
+
+	static_assert(sizeof(struct vmm_control_set_rate) == sizeof(struct vmm_spec_drive), "once");
 
 	/* Every type with every size and every number of descriptors: only one is right. */
 	for (uint32_t type = 0; type <= VMM_CONTROL_COUNT; type++)
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 			for (size_t n_fds = 0; n_fds < 3; n_fds++) {
-				memset(&sent, 0, sizeof(sent));
-				sent.header = (struct vmm_control_header){
-					.magic = VMM_PROTOCOL_MAGIC,
-					.version = VMM_PROTOCOL_VERSION,
-					.type = type,
-					.size = sizes[i],
-					.id = 1,
-				};
-				sent.bytes[0] = type >= VMM_CONTROL_SET_DRIVE_RATE ? 'r' : 0;
+				fill_request(type, &sent);
+				sent.header.size = sizes[i];
 				n_good += vmm_control_decode_request(&sent,
 						  MIN(sizes[i] + sizeof(sent.header), sizeof(sent)),
 						  n_fds, &message) == 0;
@@ -485,13 +644,14 @@ START_TEST(control_hostile)
 	/* A descriptor with a request that takes none is refused and closed. */
 	sent.header.type = VMM_CONTROL_PAUSE;
 	sent.header.size = 0;
-	int fd = open_null(), got = -EBADF;
+	struct vmm_control_fds got = {};
+	int fd = open_null();
 	unsigned int n_before = count_fds();
 
 	ck_assert_int_eq(
 		vmm_message_send(pair[0], 0, &sent, sizeof(sent.header), NULL, 0, &fd, 1), 0);
 	ck_assert_int_eq(vmm_control_receive_request(pair[1], &message, &got), -EBADMSG);
-	ck_assert_int_eq(got, -EBADF);
+	ck_assert_uint_eq(got.n_fds, 0);
 	ck_assert_uint_eq(count_fds(), n_before);
 	vmm_base_close(fd);
 }
@@ -568,6 +728,8 @@ int main(void)
 	tcase_add_test(tcase, control_round_trip);
 	tcase_add_test(tcase, control_hostile);
 	tcase_add_test(tcase, control_stats_hostile);
+	tcase_add_loop_test(tcase, control_hostile_devices, 0, ARRAY_SIZE(hostile_devices));
+	tcase_add_test(tcase, control_hostile_device_reply);
 	tcase_add_test(tcase, control_full_socket);
 	return unit_run(suite);
 }

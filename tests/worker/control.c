@@ -103,7 +103,6 @@ END_TEST
 START_TEST(control_drive)
 {
 	struct vmm_control_drive drive = { .id = "root" };
-	struct vmm_control_drive_rate rate = { .id = "root", .rate.ops.rate_per_second = 100 };
 	struct vmm_control_message reply;
 	int disk = memfd_create("disk", MFD_CLOEXEC);
 	int fd;
@@ -138,13 +137,120 @@ START_TEST(control_drive)
 				 -EBADF, &reply),
 		0);
 	ck_assert_uint_eq(reply.drive_stats.size_bytes, 3 << 20);
-	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_SET_DRIVE_RATE, &rate,
-				 sizeof(rate), -EBADF, &reply),
-		0);
 	/* Pause and resume go through the drive, too. */
 	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_PAUSE), 0);
 	ck_assert_int_eq(worker_ask(&worker, fd, VMM_CONTROL_RESUME), 0);
 	vmm_base_close(disk);
+}
+END_TEST
+
+static int set_rate(int fd, struct vmm_control_set_rate set)
+{
+	struct vmm_control_message reply;
+
+	return worker_request(&worker, fd, VMM_CONTROL_SET_RATE, &set, sizeof(set), -EBADF, &reply);
+}
+
+static void get_device(int fd, uint32_t index, struct vmm_control_device *ret_device)
+{
+	struct vmm_control_index request = { .index = index };
+	struct vmm_control_message reply;
+
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DEVICE, &request,
+				 sizeof(request), -EBADF, &reply),
+		0);
+	*ret_device = reply.device;
+}
+
+START_TEST(control_limits)
+{
+	int disk = memfd_create("disk", MFD_CLOEXEC), fd;
+	int sockets[2];
+	struct vmm_control_device device;
+
+	ck_assert_int_eq(ftruncate(disk, 1 << 20), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+	spin_after();
+	worker_prepare(&worker, &guest);
+	add_drive(disk);
+	worker.spec.drives[0].rate.ops.rate_per_second = 1000;
+	worker.spec.n_networks = 1;
+	worker.spec.networks[0] = (struct vmm_spec_network){
+		.id = "lan",
+		.mac = { 2 },
+		.stream_fd = worker_add_fd(&worker, sockets[0]),
+	};
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "READY=1");
+	fd = worker_connect(&worker);
+
+	/* One member changes, the others stay. */
+	ck_assert_int_eq(set_rate(fd,
+				 (struct vmm_control_set_rate){
+					 .id = "root",
+					 .kind = VMM_DEVICE_DRIVE,
+					 .members = VMM_RATE_BYTES | VMM_RATE_BYTES_BURST,
+					 .rate[0].bytes = { 1 << 20, 2 << 20, 0 },
+				 }),
+		0);
+	get_device(fd, 0, &device);
+	ck_assert_uint_eq(device.kind, VMM_DEVICE_DRIVE);
+	ck_assert_str_eq(device.id, "root");
+	ck_assert_uint_eq(device.size_bytes, 1 << 20);
+	ck_assert_uint_eq(device.rate[0].ops.rate_per_second, 1000);
+	ck_assert_uint_eq(device.rate[0].bytes.rate_per_second, 1 << 20);
+	ck_assert_uint_eq(device.rate[0].bytes.burst, 2 << 20);
+	/* A rate that goes takes its burst with it. */
+	ck_assert_int_eq(set_rate(fd,
+				 (struct vmm_control_set_rate){
+					 .id = "root",
+					 .kind = VMM_DEVICE_DRIVE,
+					 .members = VMM_RATE_BYTES,
+				 }),
+		0);
+	get_device(fd, 0, &device);
+	ck_assert_uint_eq(device.rate[0].bytes.burst, 0);
+	ck_assert_uint_eq(device.rate[0].ops.rate_per_second, 1000);
+	/* No burst without a rate, and then nothing has changed. */
+	ck_assert_int_eq(set_rate(fd,
+				 (struct vmm_control_set_rate){
+					 .id = "root",
+					 .kind = VMM_DEVICE_DRIVE,
+					 .members = VMM_RATE_OPS | VMM_RATE_BYTES_BURST,
+					 .rate[0].ops.rate_per_second = 5,
+					 .rate[0].bytes.burst = 1,
+				 }),
+		-EINVAL);
+	get_device(fd, device.next, &device);
+	ck_assert_uint_eq(device.kind, VMM_DEVICE_NETWORK);
+	ck_assert_str_eq(device.id, "lan");
+	ck_assert_int_eq(
+		set_rate(fd,
+			(struct vmm_control_set_rate){
+				.id = "lan",
+				.kind = VMM_DEVICE_NETWORK,
+				.members = VMM_RATE_BYTES | VMM_RATE_OPS << VMM_RATE_SECOND,
+				.rate[0].bytes.rate_per_second = 70000,
+				.rate[1].ops.rate_per_second = 80,
+			}),
+		0);
+	get_device(fd, 1, &device);
+	ck_assert_uint_eq(device.rate[0].bytes.rate_per_second, 70000);
+	ck_assert_uint_eq(device.rate[1].ops.rate_per_second, 80);
+	get_device(fd, device.next, &device);
+	ck_assert_uint_eq(device.kind, VMM_DEVICE_NONE);
+	get_device(fd, UINT32_MAX, &device);
+	ck_assert_uint_eq(device.kind, VMM_DEVICE_NONE);
+	/* The kinds have names of their own. */
+	ck_assert_int_eq(set_rate(fd,
+				 (struct vmm_control_set_rate){
+					 .id = "lan",
+					 .kind = VMM_DEVICE_DRIVE,
+					 .members = VMM_RATE_OPS,
+				 }),
+		-ENODEV);
+	close(sockets[1]);
 }
 END_TEST
 
@@ -223,6 +329,7 @@ void add_control_cases(Suite *suite)
 	tcase_add_test(tcase, control_pause_and_resume);
 	tcase_add_test(tcase, stop_of_a_paused_guest);
 	tcase_add_loop_test(tcase, control_drive, 0, VMM_CACHE_COUNT);
+	tcase_add_test(tcase, control_limits);
 	tcase_add_test(tcase, control_hard_reboot);
 	tcase_add_test(tcase, control_refuses_nonsense);
 	tcase_add_test(tcase, control_slow_reader_is_dropped);

@@ -124,6 +124,30 @@ void guest_wait_ctrl_alt_del(struct guest *guest)
 	CODE(guest, 0x75, 0xf4); /* 10: jne 0 */
 }
 
+void guest_hotplug(struct guest *guest)
+{
+	set_dx(guest, VMM_GED_PORT + 0x08); /* 0: slots that were plugged */
+	CODE(guest, 0xed);                  /* 4: in eax, dx */
+	CODE(guest, 0x85, 0xc0);            /* 5: test eax, eax */
+	CODE(guest, 0x74, 0x07);            /* 7: jz 16 */
+	guest_outb(guest, VMM_SERIAL_COM1_PORT, '+');
+	set_dx(guest, VMM_GED_PORT + 0x0c); /* 16: slots to be given up */
+	CODE(guest, 0xed);                  /* 20: in eax, dx */
+	CODE(guest, 0x85, 0xc0);            /* 21: test eax, eax */
+	CODE(guest, 0x74, 0xe7);            /* 23: jz 0 */
+	set_dx(guest, VMM_GED_PORT + 0x10); /* 25: eject */
+	CODE(guest, 0xef);                  /* 29: out dx, eax */
+	guest_outb(guest, VMM_SERIAL_COM1_PORT, '-');
+	CODE(guest, 0xeb, 0xd9); /* 37: jmp 0 */
+}
+
+void guest_eject_all(struct guest *guest)
+{
+	set_dx(guest, VMM_GED_PORT + 0x10);
+	CODE(guest, 0xb8, 0xff, 0xff, 0xff, 0xff); /* mov eax, ~0 */
+	CODE(guest, 0xef);                         /* out dx, eax */
+}
+
 void guest_flood(struct guest *guest, char c, uint32_t n)
 {
 	set_dx(guest, VMM_SERIAL_COM1_PORT);

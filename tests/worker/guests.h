@@ -27,6 +27,10 @@ void guest_echo(struct guest *guest);
 void guest_wait_button(struct guest *guest, unsigned int n);
 /* Turns the keyboard's interrupt on and loops until ctrl, alt and del were pressed. */
 void guest_wait_ctrl_alt_del(struct guest *guest);
+/* Prints '+' for each device that comes and '-' for each that it gives up, for ever. */
+void guest_hotplug(struct guest *guest);
+/* Gives up all that may be given up, unasked. */
+void guest_eject_all(struct guest *guest);
 /* Writes c to ttyS0 n times. */
 void guest_flood(struct guest *guest, char c, uint32_t n);
 /* All of the rest, for ever. */

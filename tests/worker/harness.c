@@ -251,7 +251,9 @@ int worker_request(struct worker *worker, int socket_fd, uint32_t type, const vo
 	uint64_t deadline_nsec = vmm_message_deadline(PATIENCE_NSEC);
 	uint64_t id = ++worker->next_id;
 
-	ck_assert_int_eq(vmm_control_send_request(socket_fd, type, id, payload, size, fd), 0);
+	ck_assert_int_eq(
+		vmm_control_send_request(socket_fd, type, id, payload, size, &fd, fd >= 0 ? 1 : 0),
+		0);
 	do {
 		await_readable(socket_fd, deadline_nsec, "a reply");
 		ck_assert_int_eq(vmm_control_receive_answer(socket_fd, ret_reply), 0);

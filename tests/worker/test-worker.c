@@ -486,6 +486,7 @@ int main(void)
 	tcase_add_test(tcase, broker_goes_away);
 	tcase_add_test(tcase, broker_sends_another_spec);
 	add_control_cases(suite);
+	add_hotplug_cases(suite);
 	add_console_cases(suite);
 	add_credentials_cases(suite);
 	add_device_cases(suite);

@@ -22,6 +22,7 @@ int open_console(int control_fd, uint32_t flags, int expected);
 
 void add_control_cases(Suite *suite);
 void add_console_cases(Suite *suite);
+void add_hotplug_cases(Suite *suite);
 void add_credentials_cases(Suite *suite);
 void add_device_cases(Suite *suite);
 void add_hostile_cases(Suite *suite);

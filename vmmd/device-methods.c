@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * device-methods: what the Manager and the Machine both offer for drives and networks of a machine
+ * that runs. The worker knows them; vmmd asks it each time and keeps nothing.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "control.h"
+#include "device-limits.h"
+#include "error.h"
+#include "requests.h"
+
+/* A worker may say anything; a list has an end all the same. */
+enum {
+	MAX_DEVICES = VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS,
+};
+
+/* How the worker's errors are called here. */
+int device_error(int error)
+{
+	switch (error) {
+	case -ENODEV:
+		return -VMMD_E_NO_SUCH_DEVICE;
+	case -EEXIST:
+		return -VMMD_E_DEVICE_EXISTS;
+	case -ETIMEDOUT:
+	case -EALREADY:
+		return -VMMD_E_DEVICE_BUSY;
+	case -EBUSY:
+		return -VMMD_E_MACHINE_BUSY;
+	case -ENOSPC:
+		return -VMMD_E_LIMITS_EXCEEDED;
+	case -EIO:
+		return -VMMD_E_WORKER;
+	case -EOPNOTSUPP:
+		return -VMMD_E_NOT_SUPPORTED;
+	case -ERANGE:
+		return -EINVAL;
+	default:
+		return error;
+	}
+}
+
+static void device_done(void *userdata, int error, const struct vmm_control_message *reply)
+{
+	request_done(userdata, reply ? device_error(error) : error, reply);
+}
+
+/* A device's name, which the worker would drop us for if it were too long. */
+int device_check_id(const char *id, sd_bus_error *error)
+{
+	size_t n = strlen(id);
+
+	if (n > 0 && n < VMM_DEVICE_ID_SIZE)
+		return 0;
+	return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+		"\"%.64s\" is not the name of a drive or network", id);
+}
+
+/* After polkit: sends the request. */
+static int ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
+	const void *payload, size_t size, sd_bus_error *error)
+{
+	struct machine *machine;
+	struct request *request;
+	int r;
+
+	r = method_running_machine(bus, name, &machine, error);
+	if (r >= 0)
+		r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	r = control_request(machine->control, type, payload, size, -EBADF, device_done, request);
+	if (r < 0) {
+		request_free(request);
+		return bus_error_set(error, r, NULL);
+	}
+	return 1;
+}
+
+/* ---- limits ---- */
+
+static int read_limits(
+	sd_bus_message *message, struct vmm_control_set_rate *set, sd_bus_error *error)
+{
+	const char *name;
+	uint64_t value;
+	int r;
+
+	r = sd_bus_message_enter_container(message, 'a', "{st}");
+	while (r >= 0 && (r = sd_bus_message_read(message, "{st}", &name, &value)) > 0) {
+		switch (device_limits_add(set, name, value)) {
+		case 0:
+			break;
+		case -ENOENT:
+			return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+				"There is no limit \"%.64s\"", name);
+		case -EINVAL:
+			return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+				"%s is not for %s", name,
+				set->kind == VMM_DEVICE_DRIVE ? "drives" : "networks");
+		case -EEXIST:
+			return sd_bus_error_setf(
+				error, SD_BUS_ERROR_INVALID_ARGS, "%s is given twice", name);
+		default:
+			return sd_bus_error_setf(
+				error, SD_BUS_ERROR_INVALID_ARGS, "%s is too large", name);
+		}
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(message);
+	if (r >= 0 && set->members == 0)
+		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "No limit is named");
+	return r;
+}
+
+int method_set_limits(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct vmm_control_set_rate set = {};
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	const char *name, *id;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "s", &id);
+	if (r >= 0)
+		r = device_check_id(id, error);
+	if (r >= 0)
+		r = read_limits(message, &set, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "t", &flags);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	memcpy(set.id, id, strlen(id));
+	r = polkit_check(
+		bus, message, ACTION_MANAGE_MACHINES, name, "set-limits", method_set_limits, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	return ask_worker(bus, message, name, VMM_CONTROL_SET_RATE, &set, sizeof(set), error);
+}
+
+/* ---- size ---- */
+
+int method_resize_drive(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct vmm_control_drive drive = {};
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	const char *name, *id;
+	uint64_t flags;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = sd_bus_message_read(message, "stt", &id, &drive.size_bytes, &flags);
+	if (r >= 0)
+		r = device_check_id(id, error);
+	if (r >= 0)
+		r = method_check_flags(flags, 0, error);
+	if (r < 0)
+		return r;
+	memcpy(drive.id, id, strlen(id));
+	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "resize-drive",
+		method_resize_drive, error);
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	return ask_worker(
+		bus, message, name, VMM_CONTROL_RESIZE_DRIVE, &drive, sizeof(drive), error);
+}
+
+/* ---- the list ---- */
+
+static int append_entry(void *userdata, const char *name, uint64_t value)
+{
+	return sd_bus_message_append(userdata, "{sv}", name, "t", value);
+}
+
+static int append_text(sd_bus_message *reply, const char *name, const char *text)
+{
+	return sd_bus_message_append(reply, "{sv}", name, "s", text);
+}
+
+static int append_bool(sd_bus_message *reply, const char *name, bool yes)
+{
+	return sd_bus_message_append(reply, "{sv}", name, "b", (int)yes);
+}
+
+static int append_drive(sd_bus_message *reply, const struct vmm_control_device *device)
+{
+	static const char *const engines[VMM_ENGINE_COUNT] = {
+		[VMM_ENGINE_AUTO] = "",
+		[VMM_ENGINE_THREADS] = "threads",
+		[VMM_ENGINE_IO_URING] = "io_uring",
+	};
+	int r;
+
+	r = append_entry(reply, "Size", device->size_bytes);
+	if (r >= 0)
+		r = append_bool(reply, "ReadOnly", device->flags & VMM_DEVICE_READ_ONLY);
+	if (r >= 0)
+		r = append_text(reply, "Engine", engines[device->engine]);
+	if (r >= 0)
+		r = append_entry(reply, "ReadOperations", device->in_ops);
+	if (r >= 0)
+		r = append_entry(reply, "ReadBytes", device->in_bytes);
+	if (r >= 0)
+		r = append_entry(reply, "WriteOperations", device->out_ops);
+	if (r >= 0)
+		r = append_entry(reply, "WriteBytes", device->out_bytes);
+	return r < 0 ? r : append_entry(reply, "Errors", device->errors);
+}
+
+static int append_network(sd_bus_message *reply, const struct vmm_control_device *device)
+{
+	int r;
+
+	r = append_text(reply, "Link", device->flags & VMM_DEVICE_LINK_DOWN ? "down" : "up");
+	if (r >= 0)
+		r = append_entry(reply, "ReceivedFrames", device->in_ops);
+	if (r >= 0)
+		r = append_entry(reply, "ReceivedBytes", device->in_bytes);
+	if (r >= 0)
+		r = append_entry(reply, "TransmittedFrames", device->out_ops);
+	if (r >= 0)
+		r = append_entry(reply, "TransmittedBytes", device->out_bytes);
+	return r < 0 ? r : append_entry(reply, "DroppedFrames", device->errors);
+}
+
+static int append_properties(sd_bus_message *reply, const struct vmm_control_device *device)
+{
+	static const char *const states[VMM_DEVICE_STATE_COUNT] = {
+		[VMM_DEVICE_PRESENT] = "present",
+		[VMM_DEVICE_COMING] = "coming",
+		[VMM_DEVICE_LEAVING] = "leaving",
+	};
+	int r;
+
+	r = append_text(reply, "State", states[device->state]);
+	if (r >= 0)
+		r = append_bool(reply, "Attached", device->flags & VMM_DEVICE_ATTACHED);
+	if (r >= 0)
+		r = sd_bus_message_append(reply, "{sv}", "Slot", "u", device->slot);
+	if (r >= 0)
+		r = append_bool(reply, "Limited", device->flags & VMM_DEVICE_LIMITED);
+	if (r >= 0)
+		r = device->kind == VMM_DEVICE_DRIVE ? append_drive(reply, device)
+						     : append_network(reply, device);
+	return r < 0 ? r : device_limits_each(device->kind, device->rate, append_entry, reply);
+}
+
+static int append_device(sd_bus_message *reply, const struct vmm_control_device *device)
+{
+	int r;
+
+	/* What the worker calls it was checked for its end only; the bus refuses all but UTF-8. */
+	for (const char *c = device->id; *c; c++)
+		if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f)
+			return -EBADMSG;
+	r = sd_bus_message_open_container(reply, 'r', "ssa{sv}");
+	if (r >= 0)
+		r = sd_bus_message_append(reply, "ss",
+			device->kind == VMM_DEVICE_DRIVE ? "drive" : "network", device->id);
+	if (r >= 0)
+		r = sd_bus_message_open_container(reply, 'a', "{sv}");
+	if (r >= 0)
+		r = append_properties(reply, device);
+	if (r >= 0)
+		r = sd_bus_message_close_container(reply);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static void got_device(void *userdata, int error, const struct vmm_control_message *message);
+
+static int ask_device(struct request *request, struct machine *machine, uint32_t index)
+{
+	struct vmm_control_index payload = { .index = index };
+
+	return control_request(machine->control, VMM_CONTROL_GET_DEVICE, &payload, sizeof(payload),
+		-EBADF, got_device, request);
+}
+
+/* 1: another one was asked for; 0: the list is complete. */
+static int take_device(struct request *request, const struct vmm_control_device *device)
+{
+	struct machine *machine = manager_find(request->bus->manager, request->name);
+	int r;
+
+	if (device->kind == VMM_DEVICE_NONE)
+		return 0;
+	if (++request->count > MAX_DEVICES)
+		return -VMMD_E_WORKER;
+	r = append_device(request->reply, device);
+	if (r < 0)
+		return r;
+	if (!machine || !machine->control)
+		return -VMMD_E_MACHINE_NOT_RUNNING;
+	r = ask_device(request, machine, device->next);
+	return r < 0 ? r : 1;
+}
+
+static void got_device(void *userdata, int error, const struct vmm_control_message *message)
+{
+	struct request *request = userdata;
+	int r;
+
+	if (error < 0) {
+		request_refused(request, error, message);
+		request_free(request);
+		return;
+	}
+	r = take_device(request, &message->device);
+	if (r > 0)
+		return;
+	if (r == 0)
+		r = sd_bus_message_close_container(request->reply);
+	if (r >= 0)
+		r = sd_bus_send(NULL, request->reply, NULL);
+	if (r < 0)
+		request_fail(request, r, NULL);
+	request_free(request);
+}
+
+int method_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	char buffer[VMM_NAME_SIZE];
+	struct machine *machine;
+	struct request *request;
+	const char *name;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = method_running_machine(bus, name, &machine, error);
+	if (r >= 0)
+		r = request_new(bus, message, &request, error);
+	if (r < 0)
+		return r;
+	snprintf(request->name, sizeof(request->name), "%s", name);
+	r = sd_bus_message_new_method_return(message, &request->reply);
+	if (r >= 0)
+		r = sd_bus_message_open_container(request->reply, 'a', "(ssa{sv})");
+	if (r >= 0)
+		r = ask_device(request, machine, 0);
+	if (r < 0) {
+		request_free(request);
+		return bus_error_set(error, r, NULL);
+	}
+	return 1;
+}
