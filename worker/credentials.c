@@ -57,15 +57,18 @@ static void encode_base64(char *out, const uint8_t *value, size_t size)
 int credentials_add(
 	struct credentials *credentials, const char *name, const void *value, size_t size)
 {
-	bool text = is_text(value, size);
-	const char *prefix = text ? TEXT_PREFIX : BINARY_PREFIX;
 	size_t n_bytes, n_head;
+	const char *prefix;
 	char *string;
+	bool text;
 
 	if (!name_is_good(name))
 		return -EINVAL;
+	/* Before anything looks at it. */
 	if (credentials->n_strings >= CREDENTIALS_MAX || size > CREDENTIALS_MAX_BYTES)
 		return -E2BIG;
+	text = is_text(value, size);
+	prefix = text ? TEXT_PREFIX : BINARY_PREFIX;
 	n_head = strlen(prefix) + strlen(name) + 1;
 	n_bytes = n_head + (text ? size : (size + 2) / 3 * 4) + 1;
 	if (n_bytes > CREDENTIALS_MAX_BYTES - credentials->n_bytes)
