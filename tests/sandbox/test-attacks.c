@@ -259,7 +259,7 @@ START_TEST(no_other_ioctl_passes)
 	/* The types of KVM, vhost, tap and terminal, block device, socket, file system, loop. */
 	static const uint8_t types[] = { 0xae, 0xaf, 0x54, 0x12, 0x89, 'f', 'L', 0 };
 	/* Direction and size of the argument, as <linux/kvm.h> and the like have them. */
-	static const uint32_t shapes[] = { 0, 0x40040000, 0x40080000, 0x80080000, 0xc0080000 };
+	static const uint32_t shapes[] = { 0, 0x40080000, 0x80080000 };
 	const struct policy_file *file = &policy_files[_i];
 	uint64_t arguments[6] = { ME, 0, ME, ME, ME, ME };
 	unsigned int n = 0;
@@ -273,7 +273,7 @@ START_TEST(no_other_ioctl_passes)
 			}
 	inject_end(&inject);
 	printf("%s: %u other ioctls are denied\n", file->kind, n);
-	ck_assert_uint_gt(n, 10000);
+	ck_assert_uint_gt(n, 6000);
 }
 END_TEST
 

@@ -17,7 +17,11 @@
 
 #define MEMORY_KIB (64 << 10)
 /* Above the guest's memory: the worker itself, its rings and what devices allocate. */
+#ifdef SANITIZED
+#define MAX_WORKER_KIB (1 << 20)
+#else
 #define MAX_WORKER_KIB (16 << 10)
+#endif
 
 /* User and system time of a process, in milliseconds. */
 static unsigned long cpu_msec(pid_t pid)
