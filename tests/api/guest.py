@@ -130,8 +130,13 @@ def forwards(bus, mock):
     check("and the machine is stopped", "stop db how=auto" in mock.log())
     forward = Forward(bus, "odd", "--idle=0")
     with forward.connect() as client:
-        time.sleep(0.5)
-        check("a paused one is resumed", (log := mock.log()) and "ResumeMachine odd" in log, log)
+        log = ""
+        for _ in range(500):
+            log += mock.log()
+            if "ResumeMachine odd" in log:
+                break
+            time.sleep(0.02)
+        check("a paused one is resumed", "ResumeMachine odd" in log, log)
         client.close()
     check("SIGTERM ends it", forward.end() == 0)
     forward = Forward(bus, "broken", "--idle=0")

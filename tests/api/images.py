@@ -5,6 +5,7 @@
     images.py VMMCTL
 """
 
+import array
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -129,7 +131,11 @@ def interrupted(work, root, images):
                                    stdin=reader, stderr=subprocess.PIPE, encoding="utf-8")
         os.close(reader)
         os.write(writer, b"x" * 60000)
-        time.sleep(0.2)
+        # It is under way when it has taken what there is.
+        left_bytes = array.array("i", [1])
+        while left_bytes[0] > 0 and process.poll() is None:
+            time.sleep(0.01)
+            fcntl.ioctl(writer, termios.FIONREAD, left_bytes)
         process.send_signal(number)
         _, text = process.communicate(timeout=20)
         os.close(writer)
