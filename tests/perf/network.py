@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 
@@ -18,19 +19,22 @@ MIB = 1 << 20
 def namespace():
     """A network namespace with a tap in it, as its name; None where that may not be made."""
     name = f'vmmd-bench-{os.getpid()}'
-    if subprocess.run(['ip', 'netns', 'add', name], stderr=subprocess.DEVNULL,
-                      check=False).returncode != 0:
+    inside = ['ip', 'netns', 'exec', name]
+    commands = (
+        ['ip', 'netns', 'add', name],
+        [*inside, 'sh', '-c', 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 || :'],
+        [*inside, 'ip', 'tuntap', 'add', TAP, 'mode', 'tap', 'vnet_hdr'],
+        [*inside, 'ip', 'link', 'set', TAP, 'up'],
+    )
+    if not shutil.which('ip'):
         yield None
         return
     try:
-        inside = ['ip', 'netns', 'exec', name]
-        subprocess.run([*inside, 'sh', '-c', 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'],
-                       stderr=subprocess.DEVNULL, check=False)
-        subprocess.run([*inside, 'ip', 'tuntap', 'add', TAP, 'mode', 'tap', 'vnet_hdr'], check=True)
-        subprocess.run([*inside, 'ip', 'link', 'set', TAP, 'up'], check=True)
-        yield name
+        made = all(subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+                   for command in commands)
+        yield name if made else None
     finally:
-        subprocess.run(['ip', 'netns', 'del', name], check=False)
+        subprocess.run(['ip', 'netns', 'del', name], stderr=subprocess.DEVNULL, check=False)
 
 
 @contextlib.contextmanager
