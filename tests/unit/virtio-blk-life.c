@@ -298,6 +298,18 @@ START_TEST(free_waits_for_requests)
 }
 END_TEST
 
+/* In the I/O thread. */
+static _Atomic unsigned int n_told, told_op;
+static _Atomic int told_error;
+
+static void on_failed(void *userdata, enum vmm_blk_op op, int error)
+{
+	ck_assert_ptr_eq(userdata, &held);
+	n_told++;
+	told_op = op;
+	told_error = error;
+}
+
 START_TEST(results_become_statuses)
 {
 	static const struct {
@@ -310,9 +322,10 @@ START_TEST(results_become_statuses)
 		{ -EFAULT, BLK_IOERR },
 		{ -EOPNOTSUPP, BLK_UNSUPP },
 	};
+	struct vmm_virtio_blk_config config = { .failed = on_failed, .failed_userdata = &held };
 	struct vmm_virtio_blk_status status;
 
-	setup();
+	setup_with(&config, UINT64_MAX & ~VMM_VIRTIO_F_RING_PACKED);
 	for (int at_once = 0; at_once < 2; at_once++) {
 		held.at_once = at_once;
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -328,6 +341,10 @@ START_TEST(results_become_statuses)
 	}
 	vmm_virtio_blk_get_status(blk, &status);
 	ck_assert_uint_eq(status.n_failed, 8);
+	/* Not of what is not supported. */
+	ck_assert_uint_eq(n_told, 6);
+	ck_assert_uint_eq(told_op, VMM_BLK_READ);
+	ck_assert_int_eq(told_error, -EFAULT);
 	ck_assert_str_eq(status.engine, "custom");
 	ck_assert(!(driver_status(&driver) & VMM_VIRTIO_STATUS_NEEDS_RESET));
 	teardown();
