@@ -184,18 +184,17 @@ worker_killed() {
 
 add poweroff-by-guest 240 poweroff_by_guest
 add reboot-by-guest 400 reboot_by_guest
-# In the soak until each has been seen to pass in a bed that has the machine to itself.
-add_soak reboot-by-keyboard-controller 240 reboot_hard k 133
-add_soak reboot-by-acpi 240 reboot_hard a 133
-add_soak triple-fault 240 reboot_hard t 70
-add_soak panic-with-pvpanic 240 panic_with_pvpanic
-add_soak panic-restarts 240 panic_restarts
-add_soak panic-before-pvpanic 150 panic_early
-add_soak panic-before-pvpanic-hangs 150 panic_early_hangs
-add_soak stop-by-systemctl 300 stop_by_systemctl
-add_soak stop-by-vmmctl 300 stop_by_vmmctl
-add_soak stop-during-boot 300 stop_during_boot
-add_soak stop-forced 240 stop_forced
-add_soak reboot-by-vmmctl 300 reboot_by_vmmctl
-add_soak pause-and-resume 240 pause_and_resume
-add_soak worker-killed 400 worker_killed
+add reboot-by-keyboard-controller 240 reboot_hard k 133
+add reboot-by-acpi 240 reboot_hard a 133
+add triple-fault 240 reboot_hard t 70
+add panic-with-pvpanic 240 panic_with_pvpanic
+add panic-restarts 240 panic_restarts
+add panic-before-pvpanic 150 panic_early
+add panic-before-pvpanic-hangs 150 panic_early_hangs
+add stop-by-systemctl 300 stop_by_systemctl
+add stop-by-vmmctl 300 stop_by_vmmctl
+add stop-during-boot 300 stop_during_boot
+add stop-forced 240 stop_forced
+add reboot-by-vmmctl 300 reboot_by_vmmctl
+add pause-and-resume 240 pause_and_resume
+add worker-killed 400 worker_killed

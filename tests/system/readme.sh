@@ -60,6 +60,5 @@ library() {
 }
 
 add install 60 install_commands
-# In the soak until each has been seen to pass in a bed that has the machine to itself.
-add_soak tour 400 tour
-add_soak library 240 library
+add tour 400 tour
+add library 240 library

@@ -199,15 +199,14 @@ worker_memory() {
 }
 
 add passed-to-unit 60 passed_to_unit
-# In the soak until each has been seen to pass in a bed that has the machine to itself.
-add_soak enabled-and-disabled 60 enabled_and_disabled
+add enabled-and-disabled 60 enabled_and_disabled
 add status-tells 60 status_tells
 add limits-while-running 60 limits_while_running
-add_soak dropins 90 dropins
-add_soak search-path 60 search_path
-add_soak defined-and-undefined 60 defined_and_undefined
-add_soak transient 240 transient
-add_soak signals 60 signals
-add_soak who-may 90 who_may
-add_soak worker-sandbox 90 worker_sandbox
-add_soak worker-memory 90 worker_memory
+add dropins 90 dropins
+add search-path 60 search_path
+add defined-and-undefined 60 defined_and_undefined
+add transient 240 transient
+add signals 60 signals
+add who-may 90 who_may
+add worker-sandbox 90 worker_sandbox
+add worker-memory 90 worker_memory

@@ -49,7 +49,6 @@ prompt() {
 	rm -f "$disk"
 }
 
-# In the soak until each has been seen to pass in a bed that has the machine to itself.
-add_soak cloud-vmlinuz-1 180 prompt cloud vmlinuz 1 shell
-add_soak amd64-vmlinux-4 180 prompt amd64 vmlinux 4 shell
-add_soak debian 240 prompt cloud vmlinux 2 systemd
+add cloud-vmlinuz-1 180 prompt cloud vmlinuz 1 shell
+add amd64-vmlinux-4 180 prompt amd64 vmlinux 4 shell
+add debian 240 prompt cloud vmlinux 2 systemd

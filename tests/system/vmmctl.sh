@@ -147,12 +147,11 @@ waits() {
 	vmmctl stop waited
 }
 
-# In the soak until each has been seen to pass in a bed that has the machine to itself.
-add_soak generator-says 60 generator_says
-add_soak enables 90 enables
-add_soak stale 90 stale
-add_soak defined-and-edited 90 defined_and_edited
-add_soak transient 240 transient
-add_soak transient-on-terminal 420 transient_on_terminal
-add_soak transient-stopped 300 transient_stopped
-add_soak waits 60 waits
+add generator-says 60 generator_says
+add enables 90 enables
+add stale 90 stale
+add defined-and-edited 90 defined_and_edited
+add transient 240 transient
+add transient-on-terminal 420 transient_on_terminal
+add transient-stopped 300 transient_stopped
+add waits 60 waits
