@@ -4,11 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/util.h"
@@ -35,20 +34,46 @@ bool vsock_budget_take(struct vsock_budget *budget, uint64_t now_usec)
 	return true;
 }
 
-/* A path below /run, as a descriptor. Links and mounts could lead to where an open may hang. */
-static int open_below_run(const char *path)
+/* One step of a path that ends at no link and in no other file system. */
+static int open_step(int dir_fd, const char *name)
 {
-	CLEANUP(close_p) int run_fd = open("/run", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	long fd;
+	CLEANUP(close_p) int fd = -EBADF;
+	struct statx found;
 
-	if (run_fd < 0)
+	if (strcmp(name, "..") == 0)
+		return -EXDEV;
+	fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	fd = syscall(SYS_openat2, run_fd, path, &how, sizeof(how));
-	return fd < 0 ? -errno : (int)fd;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &found) < 0)
+		return -errno;
+	if (S_ISLNK(found.stx_mode))
+		return -ELOOP;
+	if (found.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+		return -EXDEV;
+	return TAKE_FD(fd);
+}
+
+/*
+ * A path below /run, as a descriptor. Links and mounts could lead to where an open may hang. By
+ * steps, as openat2() has gone where a unit has RestrictSUIDSGID=.
+ */
+static int open_below_run(char *path)
+{
+	CLEANUP(close_p) int fd = open("/run", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char *rest = NULL;
+
+	if (fd < 0)
+		return -errno;
+	for (char *name = strtok_r(path, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
+		int next_fd = open_step(fd, name);
+
+		if (next_fd < 0)
+			return next_fd;
+		vmm_base_close(fd);
+		fd = next_fd;
+	}
+	return TAKE_FD(fd);
 }
 
 static int find_host_port(const char *host_ports, uint32_t port, char *path, size_t path_size)
