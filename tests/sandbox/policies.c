@@ -36,7 +36,9 @@ static bool holds(const struct policy_file *file, const struct seccomp_condition
 	return is_in == (condition->comparison == SECCOMP_IN);
 }
 
-bool policy_allows(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
+/* The rule that decides; NULL: none applies. */
+static const struct seccomp_rule *find_rule(
+	const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
 {
 	for (size_t i = 0; i < file->policy->n_rules; i++) {
 		const struct seccomp_rule *rule = &file->policy->rules[i];
@@ -45,9 +47,25 @@ bool policy_allows(const struct policy_file *file, uint64_t nr, const uint64_t a
 		for (size_t j = 0; applies && j < rule->n_conditions; j++)
 			applies = holds(file, &rule->conditions[j], arguments);
 		if (applies)
-			return !rule->is_deny && rule->action == SECCOMP_RET_ALLOW;
+			return rule;
 	}
-	return false;
+	return NULL;
+}
+
+bool policy_allows(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
+{
+	const struct seccomp_rule *rule = find_rule(file, nr, arguments);
+
+	return rule && !rule->is_deny && rule->action == SECCOMP_RET_ALLOW;
+}
+
+int policy_error(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
+{
+	const struct seccomp_rule *rule = find_rule(file, nr, arguments);
+
+	if (!rule || rule->is_deny || (rule->action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ERRNO)
+		return 0;
+	return (int)(rule->action & SECCOMP_RET_DATA);
 }
 
 static struct policy_call *add(

@@ -41,4 +41,7 @@ void policies_load(const char *directory);
 /* Whether the text allows this call, by the rules of vmmcore/seccomp.h; not the filter's answer. */
 bool policy_allows(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6]);
 
+/* The error that a rule of the text gives this call instead of death; 0: none does. */
+int policy_error(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6]);
+
 #endif
