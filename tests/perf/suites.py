@@ -142,6 +142,3 @@ def block(bench):
 
 SUITES = {'start': start, 'memory': memory, 'idle': idle, 'block': block,
           **network.SUITES, **many.SUITES, **inprocess.SUITES}
-
-# Those that run where systemd is, in the bed.
-IN_BED = ()
