@@ -193,7 +193,7 @@ watchdog() {
 	[[ $action == restart ]] || wait_end "$name" 30 "$status"
 }
 
-add memory-pci 500 memory pci
+add_soak memory-pci 500 memory pci
 add_soak memory-mmio 500 memory mmio
 add_soak hvc-pci 300 hvc pci
 add hvc-mmio 300 hvc mmio
