@@ -22,6 +22,8 @@
 /* The system call filters and sector sizes of all: a drive is whole sectors. */
 enum {
 	SECTOR_BYTES = 512,
+	LOCK_PATIENCE_NSEC = 2000000000,
+	LOCK_RETRY_USEC = 10000,
 };
 
 struct opener {
@@ -190,26 +192,36 @@ static int open_boot(struct opener *opener)
 	return 0;
 }
 
-/* A lock of the open file description: it goes with the descriptor, and ends with the worker. */
+/* 1: somebody else has it. */
+static int try_lock(int fd, struct flock lock, bool take)
+{
+	if (fcntl(fd, take ? F_OFD_SETLK : F_OFD_GETLK, &lock) == 0)
+		return !take && lock.l_type != F_UNLCK;
+	return errno == EAGAIN || errno == EACCES ? 1 : -errno;
+}
+
+/*
+ * A lock of the open file description: it goes with the descriptor, and ends with the worker; or a
+ * moment later, as the kernel takes a ring of io_uring apart in the background. A machine that is
+ * started again at once waits for that.
+ */
 static int lock_drive(struct opener *opener, const struct config_drive *drive, int fd)
 {
-	bool take = opener->mode != RESOURCES_CHECK;
-	struct flock lock = {
+	const struct flock lock = {
 		.l_type = drive->read_only.value ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
-	bool locked;
+	uint64_t deadline_nsec = vmm_base_now_nsec() + LOCK_PATIENCE_NSEC;
+	int r;
 
-	if (fcntl(fd, take ? F_OFD_SETLK : F_OFD_GETLK, &lock) == 0) {
-		locked = !take && lock.l_type != F_UNLCK;
-	} else if (errno == EAGAIN || errno == EACCES) {
-		locked = true;
-	} else {
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
-			"\"%s\" cannot be locked: %s", drive->path.value, strerror(errno));
-	}
-	if (!locked)
+	while ((r = try_lock(fd, lock, opener->mode != RESOURCES_CHECK)) > 0 &&
+		vmm_base_now_nsec() < deadline_nsec)
+		usleep(LOCK_RETRY_USEC);
+	if (r == 0)
 		return 0;
+	if (r < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\" cannot be locked: %s", drive->path.value, strerror(-r));
 	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
 		"\"%s\" is in use by another machine or program", drive->path.value);
 }

@@ -73,7 +73,7 @@ static const struct attack attacks[] = {
 	{ CALL(setns), { 0, 0 } },
 	/* Sockets. */
 	{ CALL(socket), { AF_UNIX, SOCK_STREAM, 0 }, true },
-	{ CALL(socketpair), { AF_UNIX, SOCK_STREAM, 0, AT(room) }, true },
+	{ CALL(socketpair), { AF_INET, SOCK_STREAM, 0, AT(room) }, true },
 	{ CALL(connect), { ME, AT(bus), sizeof(struct sockaddr_un) } },
 	{ CALL(bind), { ME, AT(bus), sizeof(struct sockaddr_un) } },
 	{ CALL(listen), { ME, 1 } },
