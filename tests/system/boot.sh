@@ -4,14 +4,15 @@
 # Debian's two kernels, as bzImage and as the ELF inside it, on both transports, with one and with
 # four vCPUs.
 
-# Each answer carries its name: a getty of the guest may write between them.
+# Each answer carries its name: a getty of the guest may write between them. No name has a '=', as
+# the kernel looks for its parameters in all of its command line.
 # shellcheck disable=SC2016 # the guest expands them
-questions='echo kernel=$(uname -r); echo cpus=$(nproc); echo root=$(findmnt -no SOURCE,FSTYPE /); '\
-'echo pci=$(ls /sys/bus/pci/devices | wc -l)'
+questions='echo kernel: $(uname -r); echo cpus: $(nproc); echo root: $(findmnt -no SOURCE,FSTYPE /); '\
+'echo pci: $(ls /sys/bus/pci/devices | wc -l)'
 
 # answer NAME KEY: what the guest NAME said of KEY.
 answer() {
-	run_output "$1" | sed -n "s/.*$2=//p" | head -n 1
+	run_output "$1" | sed -n "s/.*$2: *//p" | head -n 1
 }
 
 # answers NAME FLAVOUR TRANSPORT CPUS: what the guest NAME said to that.
@@ -48,12 +49,12 @@ boots_debian() {
 	local flavour=$1 transport=$2 name=debian-$1-$2
 	guest_machine "$name" "Machine.CPUs=2" "Machine.Transport=$transport" \
 		"Boot.Kernel=$images/vmlinuz-$flavour" "Boot.Initrd=$images/initrd-$flavour" \
-		"$(with_run "$questions; echo failed=\$(systemctl list-units --failed --no-legend --plain)")"
+		"$(with_run "$questions; echo failed: \$(systemctl list-units --failed --no-legend --plain)")"
 	systemctl start "vmm@$name"
 	wait_console "$name" 150 'vmm-run: exit 0'
 	wait_end "$name" 60 0
 	answers "$name" "$flavour" "$transport" 2
-	matches "failed units of $name" "$(run_output "$name")" 'failed='
+	matches "failed units of $name" "$(run_output "$name")" 'failed:'
 	equals "failed units of $name" "$(answer "$name" failed)" ""
 	journalctl --sync
 	matches "console" "$(console "$name")" 'reboot: Power down'
