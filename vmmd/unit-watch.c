@@ -234,7 +234,8 @@ static int list_unit(struct systemd *systemd, const char *unit, const char *path
 		unit_of(machine)->facts.change_monotonic_usec);
 	if (machine->leader > 0 && !machine->control) {
 		r = machine_connect_control(machine);
-		if (r < 0)
+		/* One that starts has no socket before the hand-over. */
+		if (r < 0 && (r != -ENOENT || machine->handed.valid))
 			log_warning("%s: its worker cannot be reached: %s", name, strerror(-r));
 	}
 	return 0;
