@@ -101,11 +101,11 @@ with_run() {
 	printf 'Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet vmm.run="%s"' "$1"
 }
 
-# with_init CMD: the same with a shell in place of systemd, for tests of what lies below: several
-# times as fast.
+# with_init CMD [PARAMETER...]: the same with a shell in place of systemd, for tests of what lies below:
+# several times as fast. PARAMETERs go on the kernel's command line.
 with_init() {
-	printf 'Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet init=/bin/sh -- -c "%s"' \
-		"echo vmm-run: begin; $1; echo vmm-run: exit \$?; poweroff -f"
+	printf 'Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet %s init=/bin/sh -- -c "%s"' \
+		"${*:2}" "echo vmm-run: begin; $1; echo vmm-run: exit \$?; poweroff -f"
 }
 
 unit_property() {

@@ -64,7 +64,7 @@ wait_reboot() {
 # reboot_hard HOW CMD...: CMD waits for the end.
 reboot_hard() {
 	local how=$1 name=hard-$1
-	guest_machine "$name" "Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet reboot=$how vmm.run=\"sync; echo b >/proc/sysrq-trigger\""
+	guest_machine "$name" "$(with_init 'sync; echo b >/proc/sysrq-trigger' "reboot=$how")"
 	without_restart "$name"
 	systemctl start "vmm@$name"
 	wait_console "$name" 150 'vmm-run: begin'
@@ -72,7 +72,7 @@ reboot_hard() {
 }
 
 panic_with_pvpanic() {
-	guest_machine panic "Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet vmm.run=\"modprobe pvpanic-mmio; sync; echo c >/proc/sysrq-trigger\""
+	guest_machine panic "$(with_init 'modprobe pvpanic-mmio; sync; echo c >/proc/sysrq-trigger')"
 	without_restart panic
 	systemctl start vmm@panic
 	wait_console panic 150 'vmm-run: begin'
@@ -82,7 +82,7 @@ panic_with_pvpanic() {
 }
 
 panic_restarts() {
-	guest_machine panics "Boot.CommandLine=root=/dev/vda rw console=ttyS0 quiet vmm.run=\"modprobe pvpanic-mmio; sync; echo c >/proc/sysrq-trigger\""
+	guest_machine panics "$(with_init 'modprobe pvpanic-mmio; sync; echo c >/proc/sysrq-trigger')"
 	systemctl start vmm@panics
 	wait_console panics 150 'vmm-run: begin'
 	eventually 60 "a restart after the panic" restarted panics 1
