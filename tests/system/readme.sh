@@ -42,7 +42,7 @@ tour() {
 
 # The example monitor as the README starts it, with the binary that the build has installed.
 library() {
-	local command
+	local command deadline
 	command=$(block library | grep '^\./tinyvmm ')
 	cd "$TEST_DIR" || return
 	cp /usr/libexec/vmmd-tests/tinyvmm .
@@ -53,7 +53,11 @@ library() {
 	mkfifo keys
 	bash -c "$command" <keys >screen 2>&1 &
 	exec 7>keys
-	eventually 180 "a prompt" grep -aq 'root@vmm-guest' screen
+	deadline=$((SECONDS + 180 * slow))
+	until grep -aq 'root@vmm-guest' screen; do
+		((SECONDS < deadline)) || fail "no prompt: $(tail -c 1500 screen)"
+		sleep 0.5
+	done
 	echo 'systemctl poweroff' >&7
 	exec 7>&-
 	wait $!
