@@ -41,7 +41,8 @@ prompt() {
 	seen=$(($(stat -c %s "$out") + 1))
 	# shellcheck disable=SC2016 # the guest's shell is to expand it
 	echo 'echo "cpus=$(nproc) root=$(findmnt -no SOURCE /)"' >&7
-	tinyvmm_says 30 "^cpus=$cpus root=/dev/vda$"
+	# A terminal's codes may come before it on its line.
+	tinyvmm_says 30 "cpus=$cpus root=/dev/vda$"
 	echo 'sync; poweroff -f' >&7
 	exec 7>&-
 	wait "$pid" || status=$?

@@ -8,7 +8,7 @@ generator_says() {
 	printf '[Boot]\nKernel=relative\n' | machine broken
 	vmmctl reload
 	eventually 5 "the kernel's log" journalctl -q -k --since "$TEST_SINCE" \
-		-g 'vmm-generator\[[0-9]+\]: /etc/vmm/broken.vm:2: \[Boot\] Kernel=: "relative"'
+		-t vmm-generator -g '^/etc/vmm/broken.vm:2: \[Boot\] Kernel=: "relative"'
 	matches "systemctl cat" "$(systemctl cat vmm@broken)" '# error: /etc/vmm/broken.vm:2:'
 	fails vmmctl start broken
 	equals "SourcePath" "$(unit_property broken SourcePath)" /etc/vmm/broken.vm
