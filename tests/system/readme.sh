@@ -44,7 +44,10 @@ tour() {
 library() {
 	local command deadline
 	command=$(block library | grep '^\./tinyvmm ')
-	cd "$TEST_DIR" || return
+	# Programs do not run from /run.
+	rm -rf /root/library
+	mkdir /root/library
+	cd /root/library || return
 	cp /usr/libexec/vmmd-tests/tinyvmm .
 	ln -s "$images/vmlinuz-cloud" vmlinuz
 	ln -s "$images/initrd-cloud" initrd.img
@@ -61,6 +64,7 @@ library() {
 	echo 'systemctl poweroff' >&7
 	exec 7>&-
 	wait $!
+	rm -r /root/library
 }
 
 add install 60 install_commands
