@@ -10,6 +10,9 @@
 
 #include "virtio-blk/blk-internal.h"
 
+/* The usual 8 MiB may be backed by huge pages, two MiB at the first touch. */
+#define THREAD_STACK_BYTES (256 * 1024)
+
 static int watch(struct blk_thread *thread, int fd, uint32_t events, uint32_t tag)
 {
 	struct epoll_event event = { .events = events, .data.u32 = tag };
@@ -99,17 +102,21 @@ static void *thread_main(void *userdata)
 
 int blk_thread_start(struct blk_thread *thread)
 {
+	pthread_attr_t attr;
 	sigset_t all, before;
 	int r;
 
 	if (thread->blk->no_threads)
 		return start_backend(thread);
 
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
 	/* Signals are the business of the monitor's own threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&thread->thread, NULL, thread_main, thread);
+	r = pthread_create(&thread->thread, &attr, thread_main, thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
 	if (r != 0)
 		return -r;
 	thread->has_thread = true;
