@@ -8,8 +8,6 @@
 #include "base/util.h"
 #include "worker/machine.h"
 
-#define STACK_BYTES (128 << 10)
-
 /* How often a vCPU is looked at that has been kicked, and when it is kicked again. */
 #define LOOK_NSEC 200000
 #define LOOKS_A_KICK 50
@@ -144,7 +142,6 @@ static void *thread_main(void *userdata)
 int plug_start(struct machine *machine)
 {
 	struct hotplug *hotplug = &machine->hotplug;
-	pthread_attr_t attributes;
 	int r;
 
 	pthread_mutex_init(&hotplug->lock, NULL);
@@ -152,15 +149,9 @@ int plug_start(struct machine *machine)
 	pthread_mutex_init(&hotplug->start_lock, NULL);
 	pthread_cond_init(&hotplug->sealed, NULL);
 	hotplug->start_result = 1;
-	r = pthread_attr_init(&attributes);
-	if (r != 0)
-		return -r;
-	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	if (r == 0)
-		r = pthread_create(&hotplug->builder, &attributes, thread_main, machine);
-	pthread_attr_destroy(&attributes);
-	if (r != 0)
-		return -r;
+	r = vmm_base_thread_start(&hotplug->builder, thread_main, machine);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&hotplug->start_lock);
 	while (hotplug->start_result > 0)
 		pthread_cond_wait(&hotplug->sealed, &hotplug->start_lock);

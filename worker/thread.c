@@ -7,8 +7,6 @@
 #include "base/util.h"
 #include "worker/machine.h"
 
-#define STACK_BYTES (128 << 10)
-
 static void *thread_main(void *userdata)
 {
 	struct machine_virtio *virtio = userdata;
@@ -27,7 +25,6 @@ static void *thread_main(void *userdata)
 
 int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name)
 {
-	pthread_attr_t attributes;
 	int r;
 
 	virtio->thread_kind = kind;
@@ -35,15 +32,9 @@ int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind
 	r = pthread_barrier_init(&virtio->barrier, NULL, 2);
 	if (r != 0)
 		return -r;
-	r = pthread_attr_init(&attributes);
-	if (r != 0)
-		return -r;
-	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	if (r == 0)
-		r = pthread_create(&virtio->thread, &attributes, thread_main, virtio);
-	pthread_attr_destroy(&attributes);
-	if (r != 0)
-		return -r;
+	r = vmm_base_thread_start(&virtio->thread, thread_main, virtio);
+	if (r < 0)
+		return r;
 	virtio->has_thread = true;
 	pthread_barrier_wait(&virtio->barrier);
 	return virtio->thread_result;

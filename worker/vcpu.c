@@ -11,7 +11,6 @@
 #include "worker/machine.h"
 
 /* Far more than the deepest device access needs; only what is touched is resident. */
-#define STACK_BYTES (128 << 10)
 /* How long a pause waits for vCPUs that are inside a device, as in a reset with requests in flight.
  */
 #define SYNC_NSEC UINT64_C(1000000000)
@@ -138,18 +137,10 @@ static void *thread_main(void *userdata)
 
 static int start_thread(struct vcpu *vcpu)
 {
-	pthread_attr_t attributes;
-	int r;
+	int r = vmm_base_thread_start(&vcpu->thread, thread_main, vcpu);
 
-	r = pthread_attr_init(&attributes);
-	if (r != 0)
-		return -r;
-	r = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	if (r == 0)
-		r = pthread_create(&vcpu->thread, &attributes, thread_main, vcpu);
-	pthread_attr_destroy(&attributes);
 	vcpu->has_thread = r == 0;
-	return -r;
+	return r;
 }
 
 int vcpus_start(struct machine *machine)

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -84,5 +85,12 @@ int vmm_base_eventfd_clear(int fd, uint64_t *ret_count);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t vmm_base_now_nsec(void);
+
+/*
+ * A thread that handles no signal, which are the business of the program's own, and that has a
+ * stack of VMM_BASE_STACK_BYTES: huge pages may back the usual 8 MiB, 2 MiB at the first touch.
+ */
+#define VMM_BASE_STACK_BYTES (256 << 10)
+int vmm_base_thread_start(pthread_t *ret_thread, void *(*thread_main)(void *), void *userdata);
 
 #endif

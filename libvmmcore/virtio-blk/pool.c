@@ -2,12 +2,9 @@
 /* virtio-blk: the thread pool engine: a queue of requests, and threads that wait for system calls.
  */
 #include <semaphore.h>
-#include <signal.h>
 #include <sys/prctl.h>
 
 #include "virtio-blk/file-internal.h"
-
-#define WORKER_STACK_BYTES (128 * 1024)
 
 struct blk_pool {
 	struct vmm_blk_file *file; /* borrowed, outlives us */
@@ -57,14 +54,14 @@ static void *worker_main(void *userdata)
 	return NULL;
 }
 
-static int start_worker(struct blk_pool *pool, const pthread_attr_t *attr)
+static int start_worker(struct blk_pool *pool)
 {
 	pthread_t *worker = &pool->workers[pool->n_workers];
 	int r;
 
-	r = pthread_create(worker, attr, worker_main, pool);
-	if (r != 0)
-		return -r;
+	r = vmm_base_thread_start(worker, worker_main, pool);
+	if (r < 0)
+		return r;
 	pool->n_workers++;
 	while (sem_wait(&pool->started) < 0)
 		;
@@ -76,8 +73,6 @@ DEFINE_POINTER_CLEANUP(struct blk_pool, blk_pool_free);
 int blk_pool_new(struct vmm_blk_file *file, struct blk_pool **ret_pool)
 {
 	CLEANUP(blk_pool_free_p) struct blk_pool *pool = NULL;
-	pthread_attr_t attr;
-	sigset_t all, before;
 	int r = 0;
 
 	pool = malloc(sizeof(*pool) + file->n_workers * sizeof(pool->workers[0]));
@@ -89,14 +84,8 @@ int blk_pool_new(struct vmm_blk_file *file, struct blk_pool **ret_pool)
 	pthread_cond_init(&pool->wanted, NULL);
 	sem_init(&pool->started, 0, 0);
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (r >= 0 && pool->n_workers < file->n_workers)
-		r = start_worker(pool, &attr);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+		r = start_worker(pool);
 	if (r < 0)
 		return r;
 	*ret_pool = TAKE_PTR(pool);

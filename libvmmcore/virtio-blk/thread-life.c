@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* virtio-blk: how an I/O thread begins and ends. */
 #include <sched.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -9,9 +8,6 @@
 #include <time.h>
 
 #include "virtio-blk/blk-internal.h"
-
-/* The usual 8 MiB may be backed by huge pages, two MiB at the first touch. */
-#define THREAD_STACK_BYTES (256 * 1024)
 
 static int watch(struct blk_thread *thread, int fd, uint32_t events, uint32_t tag)
 {
@@ -102,23 +98,14 @@ static void *thread_main(void *userdata)
 
 int blk_thread_start(struct blk_thread *thread)
 {
-	pthread_attr_t attr;
-	sigset_t all, before;
 	int r;
 
 	if (thread->blk->no_threads)
 		return start_backend(thread);
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-	/* Signals are the business of the monitor's own threads. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&thread->thread, &attr, thread_main, thread);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	if (r != 0)
-		return -r;
+	r = vmm_base_thread_start(&thread->thread, thread_main, thread);
+	if (r < 0)
+		return r;
 	thread->has_thread = true;
 	while (sem_wait(&thread->started) < 0)
 		;

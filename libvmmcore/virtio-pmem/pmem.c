@@ -8,7 +8,6 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -232,7 +231,6 @@ static int watch(struct vmm_virtio_pmem *pmem, int fd)
 
 static int start_thread(struct vmm_virtio_pmem *pmem)
 {
-	sigset_t all, before;
 	int r;
 
 	pmem->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -243,12 +241,9 @@ static int start_thread(struct vmm_virtio_pmem *pmem)
 		r = watch(pmem, pmem->wake_fd);
 	if (r < 0)
 		return r;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&pmem->thread, NULL, thread_main, pmem);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r != 0)
-		return -r;
+	r = vmm_base_thread_start(&pmem->thread, thread_main, pmem);
+	if (r < 0)
+		return r;
 	pmem->has_thread = true;
 	while (sem_wait(&pmem->started) < 0)
 		;

@@ -396,10 +396,10 @@ static void *run(void *userdata)
 
 int thread_start(struct vmm_virtio_vhost *vhost)
 {
-	int r = pthread_create(&vhost->thread, NULL, run, vhost);
+	int r = vmm_base_thread_start(&vhost->thread, run, vhost);
 
-	if (r != 0)
-		return -r;
+	if (r < 0)
+		return r;
 	vhost->has_thread = true;
 	while (sem_wait(&vhost->started) < 0)
 		;

@@ -176,7 +176,10 @@ START_TEST(test_files)
 }
 END_TEST
 
-/* The guest's 16 MiB are a mapping that no core file would have. */
+/*
+ * The guest's 16 MiB are in a mapping that no core file would have. It may be one with what can be
+ * plugged, where the two lie side by side; nothing else is that large.
+ */
 START_TEST(test_memory)
 {
 	static char text[1 << 20];
@@ -191,7 +194,7 @@ START_TEST(test_memory)
 			ck_assert_msg(
 				rights[1] != 'w' || rights[2] != 'x', "to write and run: %s", line);
 		sscanf(line, "Size: %lu kB", &kib);
-		if (strncmp(line, "VmFlags:", 8) == 0 && kib == 16 << 10 && strstr(line, " wr ")) {
+		if (strncmp(line, "VmFlags:", 8) == 0 && kib >= 16 << 10 && strstr(line, " wr ")) {
 			expect_line(line, " dd");
 			n_found++;
 		}

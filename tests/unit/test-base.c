@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -77,6 +78,36 @@ START_TEST(eventfd_counts_and_saturates)
 }
 END_TEST
 
+static void *look_at_thread(void *userdata)
+{
+	size_t *ret_stack_bytes = userdata;
+	pthread_attr_t attributes;
+	sigset_t blocked;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	pthread_getattr_np(pthread_self(), &attributes);
+	pthread_attr_getstacksize(&attributes, ret_stack_bytes);
+	pthread_attr_destroy(&attributes);
+	return sigismember(&blocked, SIGUSR1) && sigismember(&blocked, SIGTERM) ? userdata : NULL;
+}
+
+START_TEST(threads_are_small_and_handle_no_signal)
+{
+	size_t stack_bytes = 0;
+	pthread_t thread;
+	sigset_t blocked;
+	void *result;
+
+	ck_assert_int_eq(vmm_base_thread_start(&thread, look_at_thread, &stack_bytes), 0);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_eq(result, &stack_bytes);
+	ck_assert_uint_le(stack_bytes, VMM_BASE_STACK_BYTES);
+	/* And the caller's are as before. */
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	ck_assert(!sigismember(&blocked, SIGUSR1));
+}
+END_TEST
+
 START_TEST(alignment)
 {
 	ck_assert_uint_eq(ALIGN_UP(UINT64_C(1), 4096), 4096);
@@ -108,6 +139,7 @@ int main(void)
 	tcase_add_test(tcase, cleanup_closes_unless_taken);
 	tcase_add_test(tcase, reads_whole_or_says_nodata);
 	tcase_add_test(tcase, eventfd_counts_and_saturates);
+	tcase_add_test(tcase, threads_are_small_and_handle_no_signal);
 	tcase_add_test(tcase, alignment);
 	tcase_add_test(tcase, wire_types_have_their_size);
 	return unit_run(suite);
