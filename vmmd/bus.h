@@ -85,6 +85,8 @@ int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* methods-devices.c, device-attach.c */
 int method_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_set_limits(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_resize_drive(sd_bus_message *message, void *userdata, sd_bus_error *error);
@@ -92,19 +94,8 @@ int method_attach_drive(sd_bus_message *message, void *userdata, sd_bus_error *e
 int method_detach_drive(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_attach_network(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_detach_network(sd_bus_message *message, void *userdata, sd_bus_error *error);
-/* -VMMD_E_MACHINE_NOT_RUNNING with the error set, where its worker cannot be asked. */
-int method_running_machine(
-	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);
 
-/* Sends the reply to message that belongs to the worker's. */
-typedef int (*method_replier)(sd_bus_message *message, const struct vmm_control_message *answer);
-
-/* Asks the worker; replier NULL: then message is answered without arguments. */
-int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *machine,
-	uint32_t type, const void *payload, size_t size, method_replier replier,
-	sd_bus_error *error);
-
-/* methods-devices.c */
+/* methods-guest.c */
 int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_get_memory(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int method_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *error);

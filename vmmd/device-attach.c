@@ -32,7 +32,6 @@ struct attach {
 	struct request *request;  /* owned */
 	struct vm_config *config; /* owned: with this device alone */
 	enum vmm_device_kind kind;
-	pid_t leader; /* of the worker that it is for */
 };
 
 static struct attach *attach_free(struct attach *attach)
@@ -143,11 +142,6 @@ static int read_settings(sd_bus_message *message, const char *machine, enum vmm_
 
 /* ---- attach ---- */
 
-static void attached(void *userdata, int error, const struct vmm_control_message *reply)
-{
-	request_done(userdata, reply ? device_error(error) : error, reply);
-}
-
 static int hand_over(
 	struct attach *attach, const struct machine *machine, const struct resources_result *result)
 {
@@ -155,7 +149,7 @@ static int hand_over(
 		.fds = result->fds,
 		.n_fds = result->n_fds,
 		.timeout_usec = ATTACH_USEC,
-		.done = attached,
+		.done = request_done,
 		.userdata = attach->request,
 	};
 	struct vmm_spec_network network;
@@ -188,7 +182,7 @@ static void opened(void *userdata, struct resources_result *result)
 	} else {
 		/* Not for another one that has come meanwhile. */
 		r = -VMMD_E_MACHINE_NOT_RUNNING;
-		if (machine && machine->control && machine->leader == attach->leader)
+		if (machine && machine->control && machine->leader == request->leader)
 			r = hand_over(attach, machine, result);
 		if (r < 0) {
 			request_fail(request, r, NULL);
@@ -212,15 +206,11 @@ static int open_device(struct bus *bus, sd_bus_message *message, const char *nam
 		return -ENOMEM;
 	}
 	*attach = (struct attach){ .config = config, .kind = kind };
-	r = method_running_machine(bus, name, &machine, error);
-	if (r >= 0)
-		r = request_new(bus, message, &attach->request, error);
+	r = request_to_worker(bus, message, name, &machine, &attach->request, error);
 	if (r < 0) {
 		attach_free(attach);
 		return r;
 	}
-	snprintf(attach->request->name, sizeof(attach->request->name), "%s", name);
-	attach->leader = machine->leader;
 	r = resources_open_config(
 		bus->manager, config, RESOURCES_TAKE_DEVICES, opened, attach, &resources);
 	if (r < 0) {
@@ -283,7 +273,7 @@ static int detach_device(sd_bus_message *message, struct bus *bus, enum vmm_devi
 		.type = VMM_CONTROL_DETACH,
 		.payload = &detach,
 		.size = sizeof(detach),
-		.done = attached,
+		.done = request_done,
 	};
 	char buffer[VMM_NAME_SIZE];
 	struct machine *machine;
@@ -311,9 +301,7 @@ static int detach_device(sd_bus_message *message, struct bus *bus, enum vmm_devi
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, verb, handler, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = method_running_machine(bus, name, &machine, error);
-	if (r >= 0)
-		r = request_new(bus, message, &request, error);
+	r = request_to_worker(bus, message, name, &machine, &request, error);
 	if (r < 0)
 		return r;
 	call.timeout_usec = detach.timeout_usec + DETACH_MORE_USEC;

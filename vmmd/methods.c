@@ -202,51 +202,6 @@ void request_free(struct request *request)
 	free(request);
 }
 
-int request_new(struct bus *bus, sd_bus_message *message, struct request **ret, sd_bus_error *error)
-{
-	struct request *request;
-	int r;
-
-	r = keep_request(bus, message, error);
-	if (r < 0)
-		return r;
-	request = malloc(sizeof(*request));
-	if (!request) {
-		drop_request(bus, message);
-		return -ENOMEM;
-	}
-	*request = (struct request){ .bus = bus, .message = message, .master_fd = -EBADF };
-	*ret = request;
-	return 0;
-}
-
-void request_fail(struct request *request, int code, const char *text)
-{
-	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-
-	bus_error_set(&error, code, text && text[0] ? strdup(text) : NULL);
-	sd_bus_reply_method_error(request->message, &error);
-}
-
-void request_refused(struct request *request, int error, const struct vmm_control_message *reply)
-{
-	request_fail(request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error,
-		reply ? reply->text : NULL);
-}
-
-void request_done(void *userdata, int error, const struct vmm_control_message *reply)
-{
-	struct request *request = userdata;
-
-	if (error < 0)
-		request_refused(request, error, reply);
-	else if (request->replier)
-		request->replier(request->message, reply);
-	else
-		sd_bus_reply_method_return(request->message, NULL);
-	request_free(request);
-}
-
 int method_running_machine(
 	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error)
 {
@@ -266,14 +221,105 @@ int method_running_machine(
 	return 0;
 }
 
-int method_ask_worker(struct bus *bus, sd_bus_message *message, struct machine *machine,
-	uint32_t type, const void *payload, size_t size, method_replier replier,
-	sd_bus_error *error)
+int request_new(struct bus *bus, sd_bus_message *message, const struct machine *machine,
+	struct request **ret, sd_bus_error *error)
 {
 	struct request *request;
 	int r;
 
-	r = request_new(bus, message, &request, error);
+	r = keep_request(bus, message, error);
+	if (r < 0)
+		return r;
+	request = malloc(sizeof(*request));
+	if (!request) {
+		drop_request(bus, message);
+		return -ENOMEM;
+	}
+	*request = (struct request){
+		.bus = bus,
+		.message = message,
+		.leader = machine->leader,
+		.master_fd = -EBADF,
+	};
+	snprintf(request->name, sizeof(request->name), "%s", machine->name);
+	*ret = request;
+	return 0;
+}
+
+int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name,
+	struct machine **ret_machine, struct request **ret, sd_bus_error *error)
+{
+	int r;
+
+	r = method_running_machine(bus, name, ret_machine, error);
+	return r < 0 ? r : request_new(bus, message, *ret_machine, ret, error);
+}
+
+void request_fail(struct request *request, int code, const char *text)
+{
+	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+	bus_error_set(&error, code, text && text[0] ? strdup(text) : NULL);
+	sd_bus_reply_method_error(request->message, &error);
+}
+
+/* What the worker's errors are called on the bus. */
+static int worker_error(int error)
+{
+	switch (error) {
+	case -ENODEV:
+		return -VMMD_E_NO_SUCH_DEVICE;
+	case -EEXIST:
+		return -VMMD_E_DEVICE_EXISTS;
+	case -ETIMEDOUT:
+	case -EALREADY:
+		return -VMMD_E_DEVICE_BUSY;
+	case -EBUSY:
+		return -VMMD_E_MACHINE_BUSY;
+	case -ENOSPC:
+		return -VMMD_E_LIMITS_EXCEEDED;
+	case -EOPNOTSUPP:
+		return -VMMD_E_NOT_SUPPORTED;
+	case -ERANGE:
+		return -EINVAL;
+	default:
+		return error;
+	}
+}
+
+void request_refused(struct request *request, int error, const struct vmm_control_message *reply)
+{
+	if (reply)
+		request_fail(request, worker_error(error), reply->text);
+	else
+		request_fail(
+			request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error, NULL);
+}
+
+void request_done(void *userdata, int error, const struct vmm_control_message *reply)
+{
+	struct request *request = userdata;
+	int r;
+
+	if (error < 0) {
+		request_refused(request, error, reply);
+	} else {
+		r = request->replier ? request->replier(request, reply)
+				     : sd_bus_reply_method_return(request->message, NULL);
+		if (r < 0)
+			request_fail(request, r, NULL);
+	}
+	request_free(request);
+}
+
+int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
+	const void *payload, size_t size, method_replier replier, sd_bus_error *error)
+{
+	struct machine *machine;
+	struct request *request;
+	int r;
+
+	r = request_to_worker(bus, message, name, &machine, &request, error);
 	if (r < 0)
 		return r;
 	request->replier = replier;
@@ -289,7 +335,6 @@ static int simple_request(sd_bus_message *message, struct bus *bus, const char *
 	sd_bus_message_handler_t handler, sd_bus_error *error)
 {
 	char buffer[VMM_NAME_SIZE];
-	struct machine *machine;
 	const char *name;
 	uint64_t flags;
 	int r;
@@ -304,8 +349,7 @@ static int simple_request(sd_bus_message *message, struct bus *bus, const char *
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, verb, handler, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = method_running_machine(bus, name, &machine, error);
-	return r < 0 ? r : method_ask_worker(bus, message, machine, type, NULL, 0, NULL, error);
+	return method_ask_worker(bus, message, name, type, NULL, 0, NULL, error);
 }
 
 int method_pause(sd_bus_message *message, void *userdata, sd_bus_error *error)
@@ -369,50 +413,28 @@ static int append_stats(sd_bus_message *reply, pid_t leader, const struct vmm_co
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static void stats_done(void *userdata, int error, const struct vmm_control_message *answer)
+static int stats_reply(struct request *request, const struct vmm_control_message *answer)
 {
-	struct request *request = userdata;
-	sd_bus_message *reply = NULL;
+	CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	int r;
 
-	if (error < 0) {
-		request_done(request, error, answer);
-		return;
-	}
-	error = sd_bus_message_new_method_return(request->message, &reply);
-	if (error >= 0)
-		error = append_stats(reply, request->leader, &answer->stats);
-	if (error >= 0)
-		sd_bus_send(NULL, reply, NULL);
-	else
-		request_fail(request, error, NULL);
-	sd_bus_message_unref(reply);
-	request_free(request);
+	r = sd_bus_message_new_method_return(request->message, &reply);
+	if (r >= 0)
+		r = append_stats(reply, request->leader, &answer->stats);
+	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
 int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	struct bus *bus = userdata;
 	char buffer[VMM_NAME_SIZE];
-	struct machine *machine;
-	struct request *request;
 	const char *name;
 	int r;
 
 	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = method_running_machine(bus, name, &machine, error);
-	if (r >= 0)
-		r = request_new(bus, message, &request, error);
-	if (r < 0)
-		return r;
-	request->leader = machine->leader;
-	r = control_request(
-		machine->control, VMM_CONTROL_GET_STATS, NULL, 0, -EBADF, stats_done, request);
-	if (r < 0) {
-		request_free(request);
-		return bus_error_set(error, r, NULL);
-	}
-	return 1;
+	return r < 0 ? r
+		     : method_ask_worker(bus, message, name, VMM_CONTROL_GET_STATS, NULL, 0,
+			       stats_reply, error);
 }
 
 /* ---- kill ---- */
@@ -466,7 +488,7 @@ int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	}
 	if (r < 0)
 		return bus_error_set(error, r, text);
-	r = request_new(bus, message, &request, error);
+	r = request_new(bus, message, machine, &request, error);
 	if (r < 0)
 		return r;
 	bus->manager->spawner->kill(machine, all, signal, kill_done, request);
@@ -541,9 +563,7 @@ int method_open_console(sd_bus_message *message, void *userdata, sd_bus_error *e
 		bus, message, ACTION_CONSOLE, name, "open-console", method_open_console, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = method_running_machine(bus, name, &machine, error);
-	if (r >= 0)
-		r = request_new(bus, message, &request, error);
+	r = request_to_worker(bus, message, name, &machine, &request, error);
 	if (r < 0)
 		return r;
 	r = open_terminal(&request->master_fd, &slave_fd, request->path, sizeof(request->path));

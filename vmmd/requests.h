@@ -5,34 +5,50 @@
 
 #include "bus.h"
 
+struct request;
+
+/* Sends the reply to the request that belongs to the worker's answer. */
+typedef int (*method_replier)(struct request *request, const struct vmm_control_message *answer);
+
 struct request {
-	struct bus *bus;         /* borrowed */
-	sd_bus_message *message; /* owned */
-	sd_bus_message *reply;   /* owned: what is there of it so far, or NULL */
-	char name[VMM_NAME_SIZE];
+	struct bus *bus;          /* borrowed */
+	sd_bus_message *message;  /* owned */
+	sd_bus_message *reply;    /* owned: what is there of it so far, or NULL */
+	char name[VMM_NAME_SIZE]; /* of the machine, and its worker */
+	pid_t leader;
 	unsigned int count;     /* of what is in it */
 	int master_fd;          /* owned: a console's, or -EBADF */
 	char path[64];          /* of its other side */
 	method_replier replier; /* may be NULL */
-	pid_t leader;           /* whose counters these will be */
 };
 
+/* -VMMD_E_MACHINE_NOT_RUNNING with the error set, where its worker cannot be asked. */
+int method_running_machine(
+	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);
+
 /* Counts against BUS_MAX_REQUESTS. */
-int request_new(
-	struct bus *bus, sd_bus_message *message, struct request **ret, sd_bus_error *error);
+int request_new(struct bus *bus, sd_bus_message *message, const struct machine *machine,
+	struct request **ret, sd_bus_error *error);
+/* The two together: what is asked of a worker in more than one message. */
+int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name,
+	struct machine **ret_machine, struct request **ret, sd_bus_error *error);
 void request_free(struct request *request);
 
 /* text may be NULL. */
 void request_fail(struct request *request, int code, const char *text);
 
-/* A control_done_t: an empty answer, or the worker's refusal. Frees the request. */
+/* Asks the worker; replier NULL: then message is answered without arguments. Returns what a
+ * method handler returns. */
+int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
+	const void *payload, size_t size, method_replier replier, sd_bus_error *error);
+
+/* A control_done_t: an answer, or the worker's refusal. Frees the request. */
 void request_done(void *userdata, int error, const struct vmm_control_message *reply);
 
-/* Only the refusal. Frees nothing. */
+/* Only the refusal, with the name that the worker's error has on the bus. Frees nothing. */
 void request_refused(struct request *request, int error, const struct vmm_control_message *reply);
 
-/* Of devices: how the worker's errors are called here; whether id may be one's name. */
-int device_error(int error);
+/* Whether id may be the name of a drive or a network. */
 int device_check_id(const char *id, sd_bus_error *error);
 
 #endif
