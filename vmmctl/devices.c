@@ -34,6 +34,13 @@ static void print_limits(FILE *stream, const struct value *properties)
 	}
 }
 
+/* Persistent memory counts nothing: the guest reads and writes it by itself. */
+static char *format_counter(const struct value *properties, const char *key)
+{
+	return value_get(properties, key) ? format_bytes(value_get_unsigned(properties, key))
+					  : must_strdup("-");
+}
+
 static void add_device(struct table *table, const struct value *device)
 {
 	const struct value *properties = &device->items[2];
@@ -44,15 +51,17 @@ static void add_device(struct table *table, const struct value *device)
 	size_t n;
 
 	size = is_drive ? format_bytes(value_get_unsigned(properties, "Size")) : must_strdup("-");
-	in = format_bytes(value_get_unsigned(properties, is_drive ? "ReadBytes" : "ReceivedBytes"));
-	out = format_bytes(
-		value_get_unsigned(properties, is_drive ? "WriteBytes" : "TransmittedBytes"));
+	in = format_counter(properties, is_drive ? "ReadBytes" : "ReceivedBytes");
+	out = format_counter(properties, is_drive ? "WriteBytes" : "TransmittedBytes");
 	stream = must_alloc(open_memstream(&limits, &n));
 	print_limits(stream, properties);
 	if (fclose(stream) != 0)
 		must_alloc(NULL);
 	table_add(table, "", device->items[1].string);
-	table_add(table, "", device->items[0].string);
+	table_add(table, "",
+		strcmp(value_get_string(properties, "Device"), "pmem") == 0
+			? "pmem"
+			: device->items[0].string);
 	if (strcmp(state, "present") == 0)
 		table_add(
 			table, "", value_get_bool(properties, "Attached") ? "attached" : "present");

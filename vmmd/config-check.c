@@ -143,6 +143,56 @@ static int check_serials(const struct vm_config *config, struct config_messages 
 	return 0;
 }
 
+/* A key of a disk that persistent memory has not. */
+static const struct config_where *disk_only(const struct config_drive *drive, const char **ret_key)
+{
+	const struct {
+		const char *key;
+		const struct config_number *number;
+	} rows[] = {
+		{ "[Drive] ReadOnly=", &drive->read_only },
+		{ "[Drive] Cache=", &drive->cache },
+		{ "[Drive] Engine=", &drive->engine },
+		{ "[Drive] Discard=", &drive->discard },
+		{ "[Drive] BlockSize=", &drive->block_size },
+		{ "[Drive] IOPSLimit=", &drive->iops_limit },
+		{ "[Drive] BandwidthLimit=", &drive->bandwidth_limit },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].number->value != 0) {
+			*ret_key = rows[i].key;
+			return &rows[i].number->where;
+		}
+	return NULL;
+}
+
+static int check_pmem(const struct vm_config *config, struct config_messages *messages)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < config->n_drives; i++) {
+		const struct config_drive *drive = &config->drives[i];
+		const struct config_where *where;
+		const char *key;
+		int r;
+
+		if (drive->device.value != CONFIG_DEVICE_PMEM)
+			continue;
+		where = disk_only(drive, &key);
+		r = where ? config_messages_add(messages, CONFIG_ERROR, file_of(config, *where),
+				    where->line, key, "is not for Device=pmem")
+			  : 0;
+		if (r >= 0 && ++n == CONFIG_MAX_PMEM + 1)
+			r = config_messages_add(messages, CONFIG_ERROR,
+				file_of(config, drive->where), drive->where.line, "[Drive]",
+				"more than %d with Device=pmem", CONFIG_MAX_PMEM);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int check_console_limit(const struct vm_config *config, struct config_messages *messages)
 {
 	const struct config_machine *machine = &config->machine;
@@ -294,6 +344,8 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 		r = check_ready(config, messages);
 	if (r >= 0)
 		r = check_serials(config, messages);
+	if (r >= 0)
+		r = check_pmem(config, messages);
 	if (r >= 0)
 		r = check_console_limit(config, messages);
 	if (r >= 0)

@@ -26,6 +26,7 @@ static const char *const transports[] = { "pci", "mmio", NULL };
 static const char *const consoles[] = { "serial", "virtio", NULL };
 static const char *const watchdogs[] = { "no", "restart", "fail", NULL };
 static const char *const huge_pages[] = { "no", "transparent", "2M", "1G", NULL };
+static const char *const devices[] = { "disk", "pmem", NULL };
 static const char *const block_sizes[] = { "auto", "512", "4096", NULL };
 static const char *const caches[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const readies[] = { "running", "guest", NULL };
@@ -210,6 +211,16 @@ static const struct config_key keys[] = {
 		.required = true,
 		.offset = DRIVE(path),
 		.doc = "A raw image or a block device." },
+	{ .section = "Drive",
+		.name = "Device",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = DRIVE(device),
+		.choices = devices,
+		.fallback = "disk",
+		.doc = "What the guest sees: a disk (virtio-blk), or persistent memory (virtio-pmem): a file "
+		       "of whole 2M that it maps, without a page cache of its own, and that must not become "
+		       "shorter while it runs. Name= and Path= are then the only other keys; it can neither "
+		       "be attached nor detached while the machine runs." },
 	{ .section = "Drive",
 		.name = "ReadOnly",
 		.type = CONFIG_TYPE_BOOL,

@@ -32,6 +32,7 @@ enum {
 	CONFIG_MAX_DROPINS = 64,
 	CONFIG_MAX_DRIVES = 24,
 	CONFIG_MAX_NETWORKS = 8,
+	CONFIG_MAX_PMEM = 8,
 	CONFIG_MAX_LINES = 1024, /* passed through, all files together */
 	CONFIG_MAX_MESSAGES = 64,
 	CONFIG_MAX_NAME = 27,
@@ -117,6 +118,11 @@ enum config_cache {
 	CONFIG_CACHE_UNSAFE,
 };
 
+enum config_device {
+	CONFIG_DEVICE_DISK,
+	CONFIG_DEVICE_PMEM,
+};
+
 enum config_engine {
 	CONFIG_ENGINE_AUTO,
 	CONFIG_ENGINE_THREADS,
@@ -164,6 +170,7 @@ struct config_vsock {
 struct config_drive {
 	struct config_string name;
 	struct config_string path;
+	struct config_number device;    /* enum config_device */
 	struct config_number read_only; /* boolean */
 	struct config_number cache;     /* enum config_cache */
 	struct config_number engine;    /* enum config_engine */

@@ -149,9 +149,12 @@ static int append_drive(sd_bus_message *reply, const struct vmm_control_device *
 	};
 	int r;
 
-	r = append_entry(reply, "Size", device->size_bytes);
+	r = append_text(reply, "Device", device->flags & VMM_DEVICE_PMEM ? "pmem" : "disk");
 	if (r >= 0)
-		r = append_bool(reply, "ReadOnly", device->flags & VMM_DEVICE_READ_ONLY);
+		r = append_entry(reply, "Size", device->size_bytes);
+	if (r < 0 || (device->flags & VMM_DEVICE_PMEM))
+		return r;
+	r = append_bool(reply, "ReadOnly", device->flags & VMM_DEVICE_READ_ONLY);
 	if (r >= 0)
 		r = append_text(reply, "Engine", engines[device->engine]);
 	if (r >= 0)

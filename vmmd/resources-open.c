@@ -24,6 +24,7 @@ enum {
 	SECTOR_BYTES = 512,
 	LOCK_PATIENCE_NSEC = 2000000000,
 	LOCK_RETRY_USEC = 10000,
+	PMEM_BYTES = 2 << 20,
 };
 
 struct opener {
@@ -236,7 +237,8 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 
 	if (drive->cache.value == CONFIG_CACHE_DIRECT)
 		flags |= O_DIRECT;
-	r = open_file(opener, "[Drive] Path=", &drive->path, flags, true, &fd, &st);
+	r = open_file(opener, "[Drive] Path=", &drive->path, flags,
+		drive->device.value != CONFIG_DEVICE_PMEM, &fd, &st);
 	if (r < 0)
 		return r;
 	size = (uint64_t)st.st_size;
@@ -250,6 +252,10 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
 			"\"%s\" has %ju bytes, which are not whole sectors of %d",
 			drive->path.value, (uintmax_t)size, SECTOR_BYTES);
+	if (drive->device.value == CONFIG_DEVICE_PMEM && size % PMEM_BYTES != 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\" has %ju bytes, and Device=pmem takes whole 2M", drive->path.value,
+			(uintmax_t)size);
 	r = lock_drive(opener, drive, fd);
 	if (r < 0)
 		return r;

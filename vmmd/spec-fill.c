@@ -10,6 +10,7 @@
 #include "tap.h"
 
 static_assert(CONFIG_MAX_DRIVES <= VMM_SPEC_MAX_DRIVES, "all drives fit");
+static_assert((int)CONFIG_MAX_PMEM == (int)VMM_SPEC_MAX_PMEM, "all of them fit");
 static_assert(CONFIG_MAX_NETWORKS <= VMM_SPEC_MAX_NETWORKS, "all networks fit");
 static_assert(RESOURCES_MAX_FDS + 3 <= VMM_HANDOVER_MAX_FDS, "all descriptors fit");
 static_assert((int)CONFIG_TRANSPORT_PCI == (int)VMM_TRANSPORT_PCI &&
@@ -93,6 +94,8 @@ void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive
 	copy_text(to->id, sizeof(to->id), drive->name.value);
 	copy_text(to->serial, sizeof(to->serial),
 		drive->serial.value ? drive->serial.value : drive->name.value);
+	if (drive->device.value == CONFIG_DEVICE_PMEM)
+		to->flags |= VMM_DRIVE_PMEM;
 	if (drive->read_only.value)
 		to->flags |= VMM_DRIVE_READ_ONLY;
 	if (drive->discard.value)

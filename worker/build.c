@@ -133,6 +133,26 @@ static int add_region(struct machine *machine, uint64_t gpa, uint64_t size_bytes
 	return 0;
 }
 
+/* Behind all that is, or may become, RAM. */
+static int add_pmem(struct machine *machine, uint64_t end_gpa)
+{
+	uint64_t gpa = ALIGN_UP(MAX(end_gpa, machine->hotplug_gpa + machine->spec->hotplug_bytes),
+		MACHINE_HOTPLUG_ALIGNMENT);
+	int r;
+
+	for (uint32_t i = 0; i < machine->spec->n_drives; i++) {
+		const struct vmm_loader_range *range = &machine->pmem[machine->n_pmem];
+
+		if (!(machine->spec->drives[i].flags & VMM_DRIVE_PMEM))
+			continue;
+		r = machine_map_pmem(machine, &machine->spec->drives[i], gpa);
+		if (r != 0)
+			return r;
+		gpa = ALIGN_UP(range->gpa + range->size_bytes, MACHINE_HOTPLUG_ALIGNMENT);
+	}
+	return 0;
+}
+
 int machine_add_memory(struct machine *machine)
 {
 	uint64_t low_bytes = MIN(machine->spec->memory_bytes, VMM_LAYOUT_GAP_GPA);
@@ -155,7 +175,7 @@ int machine_add_memory(struct machine *machine)
 			ALIGN_UP(VMM_LAYOUT_HIGH_RAM_GPA + high_bytes, MACHINE_HOTPLUG_ALIGNMENT);
 		r = add_region(machine, machine->hotplug_gpa, machine->spec->hotplug_bytes);
 	}
-	return r;
+	return r != 0 ? r : add_pmem(machine, VMM_LAYOUT_HIGH_RAM_GPA + high_bytes);
 }
 
 /* Slots before the interrupt controllers and vCPUs: then KVM waits for nobody. */
@@ -311,29 +331,41 @@ static const char *loader_prefix(const char *text)
 	return "kernel: ";
 }
 
+/* What the guest's memory map says beside its RAM, or does not say. */
+static size_t collect_ranges(
+	const struct machine *machine, struct vmm_loader_range ranges[2 + VMM_SPEC_MAX_PMEM])
+{
+	size_t n = 0;
+
+	if (machine->pci)
+		ranges[n++] = (struct vmm_loader_range){
+			.gpa = MACHINE_ECAM_GPA,
+			.size_bytes = VMM_PCI_ECAM_BYTES,
+			.type = VMM_LOADER_RESERVED,
+		};
+	if (machine->spec->hotplug_bytes > 0)
+		ranges[n++] = (struct vmm_loader_range){
+			.gpa = machine->hotplug_gpa,
+			.size_bytes = machine->spec->hotplug_bytes,
+			.type = VMM_LOADER_LEFT_OUT,
+		};
+	for (size_t i = 0; i < machine->n_pmem; i++)
+		ranges[n++] = machine->pmem[i];
+	return n;
+}
+
 int machine_load_kernel(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
-	const struct vmm_loader_range ranges[] = { {
-							   .gpa = MACHINE_ECAM_GPA,
-							   .size_bytes = VMM_PCI_ECAM_BYTES,
-							   .type = VMM_LOADER_RESERVED,
-						   },
-		{
-			.gpa = machine->hotplug_gpa,
-			.size_bytes = spec->hotplug_bytes,
-			.type = VMM_LOADER_LEFT_OUT,
-		} };
-	/* The first only with PCI, the second only with such memory. */
-	size_t first = machine->pci ? 0 : 1;
+	struct vmm_loader_range ranges[2 + VMM_SPEC_MAX_PMEM];
 	struct vmm_loader_config config = {
 		.kernel_fd = machine_fd(machine, spec->kernel_fd),
 		.has_initrd = spec->initrd_fd != 0,
 		.initrd_fd = machine_fd(machine, spec->initrd_fd),
 		.cmdline = spec->command_line,
 		.rsdp_gpa = machine->rsdp_gpa,
-		.reserved = ranges + first,
-		.n_reserved = (spec->hotplug_bytes > 0 ? 2 : 1) - first,
+		.reserved = ranges,
+		.n_reserved = collect_ranges(machine, ranges),
 	};
 	struct vmm_loader_result result;
 	struct vmm_loader_error error;

@@ -103,13 +103,20 @@ static void open_console(struct control_client *client, const struct vmm_control
 	reply(client, &message->header, &console, sizeof(console));
 }
 
+/* A disk. */
 static struct machine_virtio *need_drive(
 	struct control_client *client, const struct vmm_control_header *request, const char *id)
 {
 	struct machine_virtio *virtio = machine_find_drive(client->machine, id);
 
-	if (!virtio)
+	if (!virtio) {
 		refuse(client, request, -ENODEV, "there is no such drive");
+		return NULL;
+	}
+	if (virtio->pmem) {
+		refuse(client, request, -EOPNOTSUPP, "the drive is persistent memory");
+		return NULL;
+	}
 	return virtio;
 }
 
@@ -126,6 +133,8 @@ static void set_rate(struct control_client *client, const struct vmm_control_mes
 		refuse(client, &message->header, -ENODEV,
 			set->kind == VMM_DEVICE_DRIVE ? "there is no such drive"
 						      : "there is no such network");
+	else if (virtio->pmem)
+		refuse(client, &message->header, -EOPNOTSUPP, "persistent memory has no limits");
 	else
 		answer(client, &message->header, machine_set_rate(virtio, set),
 			"a burst without a rate, or a limit that is out of range");

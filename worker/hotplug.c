@@ -84,6 +84,10 @@ int hotplug_attach_drive(struct machine *machine, const struct vmm_spec_drive *s
 	struct machine_virtio *virtio;
 	int r;
 
+	if (spec->flags & VMM_DRIVE_PMEM) {
+		*ret_text = "persistent memory cannot be attached while the machine runs";
+		return -EOPNOTSUPP;
+	}
 	r = new_device(machine, spec->id, VMM_DEVICE_DRIVE, waiter, &virtio, ret_text);
 	if (r < 0)
 		return r;
@@ -175,6 +179,10 @@ int hotplug_detach(struct machine *machine, const struct vmm_control_detach *det
 		*ret_text = detach->kind == VMM_DEVICE_DRIVE ? "there is no such drive"
 							     : "there is no such network";
 		return -ENODEV;
+	}
+	if (virtio->pmem) {
+		*ret_text = "persistent memory cannot be detached while the machine runs";
+		return -EOPNOTSUPP;
 	}
 	plug = &virtio->plug;
 	/* What waits for the guest may be cut short; what is in the builder's hands is not. */
@@ -282,7 +290,7 @@ static int on_done(struct vmm_loop_source *source, uint32_t events, void *userda
 
 static bool may_go(const struct machine_virtio *virtio)
 {
-	return virtio->kind != VMM_DEVICE_NONE && virtio->pci;
+	return virtio->kind != VMM_DEVICE_NONE && virtio->pci && !virtio->pmem;
 }
 
 uint32_t hotplug_slots(struct machine *machine)

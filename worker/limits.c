@@ -128,10 +128,14 @@ static void describe_network(const struct machine_virtio *virtio, struct vmm_con
 
 static void describe(const struct machine_virtio *virtio, struct vmm_control_device *device)
 {
-	if (virtio->kind == VMM_DEVICE_DRIVE)
+	if (virtio->pmem) {
+		device->flags |= VMM_DEVICE_PMEM;
+		device->size_bytes = virtio->pmem_bytes;
+	} else if (virtio->kind == VMM_DEVICE_DRIVE) {
 		describe_drive(virtio, device);
-	else
+	} else {
 		describe_network(virtio, device);
+	}
 	memcpy(device->rate, virtio->rate, sizeof(device->rate));
 }
 

@@ -44,6 +44,7 @@
 #include <vmmcore/virtio-console.h>
 #include <vmmcore/virtio-mem.h>
 #include <vmmcore/virtio-net.h>
+#include <vmmcore/virtio-pmem.h>
 #include <vmmcore/virtio-rng.h>
 #include <vmmcore/virtio-vsock.h>
 #include <vmmcore/virtio.h>
@@ -139,6 +140,8 @@ struct machine_virtio {
 	struct vmm_virtio_console *console; /* owned */
 	struct vmm_virtio_balloon *balloon; /* owned */
 	struct vmm_virtio_mem *hotplug;     /* owned */
+	struct vmm_virtio_pmem *pmem;       /* owned: of a drive that has no blk */
+	uint64_t pmem_bytes;
 	struct machine_queue queues[MACHINE_MAX_QUEUES];
 	struct vmm_loop_source *due; /* what a limit held back */
 	atomic_bool settling;        /* a pause waits for its requests */
@@ -192,7 +195,9 @@ struct machine {
 	struct vmm_bus *mmio;
 	struct vmm_x86_entry entry;
 	uint64_t rsdp_gpa;
-	uint64_t hotplug_gpa; /* 0: none */
+	uint64_t hotplug_gpa;                            /* 0: none */
+	struct vmm_loader_range pmem[VMM_SPEC_MAX_PMEM]; /* in the order of the drives */
+	size_t n_pmem;
 
 	struct machine_line serial_line, i8042_line, ged_line;
 	struct vmm_serial *serial;
@@ -262,7 +267,7 @@ struct machine_virtio *machine_find_network(struct machine *machine, const char 
 /* The same for one that is coming or going, too. */
 struct machine_virtio *machine_find_any(
 	struct machine *machine, const char *id, enum vmm_device_kind kind);
-/* -EINVAL changes nothing. */
+/* Of what has limits. -EINVAL changes nothing. */
 int machine_set_rate(struct machine_virtio *virtio, const struct vmm_control_set_rate *set);
 /* The first drive or network from index on, as clients see it. */
 void machine_get_device(
@@ -277,6 +282,11 @@ void machine_check_broken(struct machine_virtio *virtio, int r);
 int machine_add_console(struct machine *machine);
 /* -EOPNOTSUPP where the console is a serial port, -ENOENT where somebody else writes to it. */
 int machine_resize_console(struct machine *machine, const struct vmm_control_console *size);
+
+/* pmem.c: the region of a drive, in the phase "memory" and from gpa on; and its device. */
+int machine_map_pmem(struct machine *machine, const struct vmm_spec_drive *drive, uint64_t gpa);
+int machine_add_pmem(struct machine *machine, const struct vmm_spec_drive *drive,
+	const struct vmm_loader_range *range);
 
 /* thread.c: a thread for virtio->loop, in the sandbox of that kind when this returns 0. */
 int machine_start_thread(struct machine_virtio *virtio, enum sandbox_thread kind, const char *name);

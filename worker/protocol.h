@@ -71,6 +71,7 @@ enum vmm_worker_exit {
 #define VMM_SPEC_MAX_CPUS 64
 #define VMM_SPEC_MAX_DRIVES 32
 #define VMM_SPEC_MAX_NETWORKS 16
+#define VMM_SPEC_MAX_PMEM 8    /* of the drives */
 #define VMM_SPEC_MAX_QUEUES 16 /* a drive; a network: pairs, see max taps */
 #define VMM_SPEC_MAX_QUEUE_SIZE 1024
 #define VMM_SPEC_MAX_TAPS 8 /* descriptors a network, one a queue pair */
@@ -148,8 +149,10 @@ struct vmm_spec_rate {
 enum vmm_spec_drive_flag {
 	VMM_DRIVE_READ_ONLY = 1u << 0,
 	VMM_DRIVE_DISCARD = 1u << 1, /* offer discard and write-zeroes */
+	/* A virtio-pmem: a file, mapped; nothing else but its id counts. Not to be attached. */
+	VMM_DRIVE_PMEM = 1u << 2,
 };
-#define VMM_DRIVE_FLAGS UINT32_C(0x3)
+#define VMM_DRIVE_FLAGS UINT32_C(0x7)
 
 struct vmm_spec_drive {
 	char id[VMM_DEVICE_ID_SIZE];  /* unique, [A-Za-z0-9._-]+ */
@@ -499,8 +502,9 @@ enum vmm_device_flag {
 	VMM_DEVICE_ATTACHED = 1u << 1, /* was not there at the start */
 	VMM_DEVICE_LINK_DOWN = 1u << 2,
 	VMM_DEVICE_LIMITED = 1u << 3, /* has been held back by its limits */
+	VMM_DEVICE_PMEM = 1u << 4,    /* a drive that is persistent memory: has a size, no more */
 };
-#define VMM_DEVICE_FLAGS UINT32_C(0xf)
+#define VMM_DEVICE_FLAGS UINT32_C(0x1f)
 
 struct vmm_control_device {
 	char id[VMM_DEVICE_ID_SIZE];

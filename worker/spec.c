@@ -157,6 +157,8 @@ static int check_drive(struct checker *checker, const struct vmm_spec_drive *dri
 		return bad(checker, "%s: reserved bytes are not zero", what);
 	if (drive->flags & ~VMM_DRIVE_FLAGS)
 		return bad(checker, "%s: unknown flags 0x%x", what, drive->flags);
+	if ((drive->flags & VMM_DRIVE_PMEM) && drive->flags != VMM_DRIVE_PMEM)
+		return bad(checker, "%s: persistent memory has no other flags", what);
 	if (drive->cache >= VMM_CACHE_COUNT)
 		return bad(checker, "%s: unknown cache mode %u", what, drive->cache);
 	if (drive->engine >= VMM_ENGINE_COUNT)
@@ -173,6 +175,17 @@ static int check_drive(struct checker *checker, const struct vmm_spec_drive *dri
 	if (r < 0)
 		return r;
 	return claim_fd(checker, drive->fd, what, true);
+}
+
+static int check_pmem(struct checker *checker)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < checker->spec->n_drives; i++)
+		n += (checker->spec->drives[i].flags & VMM_DRIVE_PMEM) != 0;
+	return n <= VMM_SPEC_MAX_PMEM ? 0
+				      : bad(checker, "drives: more than %d are persistent memory",
+						VMM_SPEC_MAX_PMEM);
 }
 
 static int check_taps(struct checker *checker, const struct vmm_spec_network *net, const char *what)
@@ -464,6 +477,9 @@ int vmm_spec_check(
 	if (r < 0)
 		return r;
 	r = check_devices(&checker);
+	if (r < 0)
+		return r;
+	r = check_pmem(&checker);
 	if (r < 0)
 		return r;
 	return check_all_named(&checker);

@@ -320,8 +320,13 @@ int machine_add_virtio(struct machine *machine)
 {
 	int r;
 
-	for (uint32_t i = 0; i < machine->spec->n_drives; i++) {
-		r = add_drive(machine, &machine->spec->drives[i]);
+	for (uint32_t i = 0, n_pmem = 0; i < machine->spec->n_drives; i++) {
+		const struct vmm_spec_drive *drive = &machine->spec->drives[i];
+
+		if (drive->flags & VMM_DRIVE_PMEM)
+			r = machine_add_pmem(machine, drive, &machine->pmem[n_pmem++]);
+		else
+			r = add_drive(machine, drive);
 		if (r != 0)
 			return r;
 	}

@@ -8,53 +8,10 @@
  * "attacks over", "hammered", and from then on leaves the machine in peace.
  */
 #include "guest.h"
+#include "mmio.h"
 
-#define DEVICES 0xe8000000u
-#define STRIDE 0x1000u
 #define RAM_BYTES (32u << 20)
-#define QUEUE_SIZE 8
 #define TABLE_SIZE 1024
-
-enum {
-	R_MAGIC = 0x00,
-	R_DEVICE_ID = 0x08,
-	R_DEVICE_FEATURES = 0x10,
-	R_DEVICE_FEATURES_SEL = 0x14,
-	R_DRIVER_FEATURES = 0x20,
-	R_DRIVER_FEATURES_SEL = 0x24,
-	R_QUEUE_SEL = 0x30,
-	R_QUEUE_SIZE_MAX = 0x34,
-	R_QUEUE_SIZE = 0x38,
-	R_QUEUE_READY = 0x44,
-	R_QUEUE_NOTIFY = 0x50,
-	R_STATUS = 0x70,
-	R_QUEUE_DESC = 0x80,
-	R_QUEUE_DRIVER = 0x90,
-	R_QUEUE_DEVICE = 0xa0,
-};
-
-enum { TYPE_BLK = 2, TYPE_RNG = 4 };
-enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
-enum { NEEDS_RESET = 64, ALL_SET = 15 };
-
-struct descriptor {
-	uint64_t address;
-	uint32_t length;
-	uint16_t flags, next;
-};
-
-struct ring {
-	struct descriptor descriptors[QUEUE_SIZE];
-	volatile struct {
-		uint16_t flags, index, ring[QUEUE_SIZE];
-	} available;
-	volatile struct {
-		uint16_t flags, index;
-		struct {
-			uint32_t id, length;
-		} ring[QUEUE_SIZE];
-	} used __attribute__((aligned(4)));
-} __attribute__((aligned(4096)));
 
 struct device {
 	uint32_t base;
@@ -76,36 +33,6 @@ static struct {
 } range;
 static uint8_t data[512];
 static volatile uint8_t status;
-
-static void print(const char *text)
-{
-	while (*text)
-		out8(0x3f8, (uint8_t)*text++);
-}
-
-static void print_number(unsigned int n)
-{
-	char digits[12];
-	unsigned int at = sizeof(digits) - 1;
-
-	digits[at] = 0;
-	do
-		digits[--at] = (char)('0' + n % 10);
-	while ((n /= 10) > 0);
-	print(&digits[at]);
-}
-
-static void expect_at(int condition, unsigned int line)
-{
-	if (condition)
-		return;
-	print("FAILED ");
-	print_number(line);
-	print("\n");
-	stop_here();
-}
-
-#define EXPECT(condition) expect_at(condition, __LINE__)
 
 static uint32_t get(const struct device *device, unsigned int reg)
 {

@@ -199,3 +199,22 @@ add_soak hvc-pci 300 hvc pci
 add hvc-mmio 300 hvc mmio
 add_soak watchdog-fail 400 watchdog fail 70
 add_soak watchdog-restart 400 watchdog restart 133
+
+# A file as persistent memory: what the guest has flushed is in it.
+pmem() {
+	local transport=$1 name=pmem-$1 file=$disks/pmem-$1-data.raw
+	truncate -s 64M "$file"
+	guest_machine "$name" "Machine.Transport=$transport" \
+		"$(with_init 'modprobe virtio_pmem; modprobe nd_pmem; sleep 1; '\
+'echo hello persistent memory | dd of=/dev/pmem0 seek=10 conv=fsync,notrunc status=none; '\
+'blockdev --getsize64 /dev/pmem0')"
+	printf '[Drive]\nName=data\nDevice=pmem\nPath=%s\n' "$file" >>"/etc/vmm/$name.vm"
+	systemctl start "vmm@$name"
+	wait_end "$name" 300 0
+	matches "guest" "$(run_output "$name")" 67108864
+	equals "the file" "$(dd if="$file" bs=512 skip=10 count=1 status=none | tr -d '\0')" \
+		"hello persistent memory"
+}
+
+add_soak pmem-pci 400 pmem pci
+add_soak pmem-mmio 400 pmem mmio

@@ -145,6 +145,14 @@ END_TEST
 	X(huge_multiple, "memory", spec.huge_page_bytes = 1 << 30)                                 \
 	X(hotplug, "hotplug", spec.hotplug_bytes = 1 << 20)                                        \
 	X(hotplug_max, "hotplug", spec.hotplug_bytes = UINT64_C(2) << 40)                          \
+	X(pmem, "persistent", add_drive("a");                                                      \
+		spec.drives[0].flags = VMM_DRIVE_PMEM | VMM_DRIVE_READ_ONLY)                       \
+	X(                                                                                         \
+		pmem_many, "persistent", for (int i = 0; i < 9; i++) {                             \
+			char id[2] = { (char)(97 + i) };                                           \
+			add_drive(id);                                                             \
+			spec.drives[i].flags = VMM_DRIVE_PMEM;                                     \
+		})                                                                                 \
 	X(balloon, "balloon", spec.balloon_bytes = 4096)                                           \
 	X(no_kvm, "KVM", spec.kvm_fd = 0)                                                          \
 	X(no_kernel, "kernel", spec.kernel_fd = 0)                                                 \

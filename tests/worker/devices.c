@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Devices in a worker that runs, as far as they need no driver in the guest. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -143,7 +148,7 @@ START_TEST(all_devices)
 	struct vmm_control_console size = { .rows = 50, .columns = 132 };
 	struct vmm_control_message reply;
 	char text[4096];
-	int fd, console;
+	int fd, console, pmem;
 
 	guest_print(&guest, "on the serial port");
 	guest_wait_button(&guest, 1);
@@ -155,6 +160,10 @@ START_TEST(all_devices)
 		worker.spec.flags |= VMM_SPEC_WATCHDOG;
 	worker.spec.hotplug_bytes = 64 << 20;
 	worker.spec.vsock_cid = 3;
+	pmem = memfd_create("pmem", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(pmem, 4 << 20), 0);
+	add_drive(pmem);
+	worker.spec.drives[0].flags = VMM_DRIVE_PMEM;
 	worker_exec(&worker, NULL);
 	worker_hand_over(&worker);
 	worker_await_notify(&worker, "READY=1");
@@ -179,6 +188,69 @@ START_TEST(all_devices)
 }
 END_TEST
 
+/* A guest that writes there, and flushes: it is in the file. */
+START_TEST(persistent_memory)
+{
+	const char *elf = getenv("PMEM_ELF");
+	struct vmm_control_index index = {};
+	struct vmm_control_drive drive = { .id = "root" };
+	struct vmm_control_set_rate rate = {
+		.id = "root",
+		.kind = VMM_DEVICE_DRIVE,
+		.members = VMM_RATE_OPS,
+	};
+	struct vmm_control_message reply;
+	char path[128], text[9] = "";
+	int fd, pmem;
+
+	ck_assert_ptr_nonnull(elf);
+	spin_after();
+	worker_prepare(&worker, &guest);
+	vmm_base_close(worker.fds[worker.spec.kernel_fd]);
+	worker.fds[worker.spec.kernel_fd] = open(elf, O_RDONLY | O_CLOEXEC);
+	worker.spec.transport = VMM_TRANSPORT_MMIO;
+	snprintf(path, sizeof(path), "%s/pmem", worker.directory);
+	pmem = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(pmem, 0);
+	unlink(path);
+	ck_assert_int_eq(ftruncate(pmem, 4 << 20), 0);
+	ck_assert_int_eq(pwrite(pmem, "the host", 8, 0), 8);
+	add_drive(dup(pmem));
+	worker.spec.drives[0].flags = VMM_DRIVE_PMEM;
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	worker_await_notify(&worker, "READY=1");
+	worker_await_output(&worker, "\n");
+	if (!strstr(worker.output, "FAILED"))
+		worker_await_output(&worker, "flushed");
+	ck_assert_msg(!strstr(worker.output, "FAILED"), "%s", worker.output);
+	ck_assert_int_eq(pread(pmem, text, 8, 0), 8);
+	ck_assert_str_eq(text, "he guest");
+	ck_assert_int_eq(pread(pmem, text, 8, (4 << 20) - 8), 8);
+	ck_assert_str_eq(text, " its end");
+
+	/* It is in the list, and what it has not is refused. */
+	fd = worker_connect(&worker);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DEVICE, &index, sizeof(index),
+				 -EBADF, &reply),
+		0);
+	ck_assert_str_eq(reply.device.id, "root");
+	ck_assert_uint_eq(reply.device.kind, VMM_DEVICE_DRIVE);
+	ck_assert_uint_eq(reply.device.flags, VMM_DEVICE_PMEM);
+	ck_assert_uint_eq(reply.device.size_bytes, 4 << 20);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_RESIZE_DRIVE, &drive,
+				 sizeof(drive), -EBADF, &reply),
+		-EOPNOTSUPP);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_DRIVE, &drive, sizeof(drive),
+				 -EBADF, &reply),
+		-EOPNOTSUPP);
+	ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_SET_RATE, &rate, sizeof(rate),
+				 -EBADF, &reply),
+		-EOPNOTSUPP);
+	close(pmem);
+}
+END_TEST
+
 void add_device_cases(Suite *suite)
 {
 	TCase *tcase = unit_case(suite, "devices");
@@ -189,4 +261,5 @@ void add_device_cases(Suite *suite)
 	tcase_add_loop_test(tcase, memory_targets, 0, VMM_TRANSPORT_COUNT);
 	tcase_add_test(tcase, memory_without_devices);
 	tcase_add_loop_test(tcase, all_devices, 0, VMM_TRANSPORT_COUNT);
+	tcase_add_test(tcase, persistent_memory);
 }

@@ -291,6 +291,33 @@ static void character_drive(void)
 	add_drive(open("/dev/zero", O_RDWR | O_CLOEXEC));
 }
 
+static void pmem_odd_size(void)
+{
+	int fd = memfd_create("pmem", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, 3 << 20), 0);
+	add_drive(fd);
+	worker.spec.drives[0].flags = VMM_DRIVE_PMEM;
+}
+
+static void pmem_character_device(void)
+{
+	add_drive(open("/dev/zero", O_RDWR | O_CLOEXEC));
+	worker.spec.drives[0].flags = VMM_DRIVE_PMEM;
+}
+
+static void pmem_read_only(void)
+{
+	char path[64];
+	int fd = memfd_create("pmem", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, 2 << 20), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	add_drive(open(path, O_RDONLY | O_CLOEXEC));
+	close(fd);
+	worker.spec.drives[0].flags = VMM_DRIVE_PMEM;
+}
+
 static void unused_fd(void)
 {
 	worker_add_fd(&worker, open_text("x"));
@@ -325,6 +352,9 @@ static const struct {
 	{ directory_drive, "drive root: is a directory" },
 	{ read_only_drive, "drive root: is not open for writing" },
 	{ character_drive, "drive root: is neither" },
+	{ pmem_odd_size, "drive root: persistent memory is whole 2 MiB" },
+	{ pmem_character_device, "drive root: persistent memory is a regular file" },
+	{ pmem_read_only, "drive root: is not open for reading and writing" },
 	{ unused_fd, "used by nothing" },
 };
 

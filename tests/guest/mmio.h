@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * mmio: what guests need that drive the virtio-mmio devices of a worker (VIRTIO 1.2, 4.2), and tell
+ * on ttyS0 how it went.
+ */
+#ifndef VMM_TESTS_GUEST_MMIO_H
+#define VMM_TESTS_GUEST_MMIO_H
+
+#include "guest.h"
+
+#define DEVICES 0xe8000000u
+#define STRIDE 0x1000u
+#define QUEUE_SIZE 8
+
+enum {
+	R_MAGIC = 0x00,
+	R_DEVICE_ID = 0x08,
+	R_DEVICE_FEATURES = 0x10,
+	R_DEVICE_FEATURES_SEL = 0x14,
+	R_DRIVER_FEATURES = 0x20,
+	R_DRIVER_FEATURES_SEL = 0x24,
+	R_QUEUE_SEL = 0x30,
+	R_QUEUE_SIZE_MAX = 0x34,
+	R_QUEUE_SIZE = 0x38,
+	R_QUEUE_READY = 0x44,
+	R_QUEUE_NOTIFY = 0x50,
+	R_STATUS = 0x70,
+	R_QUEUE_DESC = 0x80,
+	R_QUEUE_DRIVER = 0x90,
+	R_QUEUE_DEVICE = 0xa0,
+	R_CONFIG = 0x100,
+};
+
+enum { TYPE_BLK = 2, TYPE_RNG = 4, TYPE_PMEM = 27 };
+enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
+enum { NEEDS_RESET = 64, ALL_SET = 15 };
+
+struct descriptor {
+	uint64_t address;
+	uint32_t length;
+	uint16_t flags, next;
+};
+
+struct ring {
+	struct descriptor descriptors[QUEUE_SIZE];
+	volatile struct {
+		uint16_t flags, index, ring[QUEUE_SIZE];
+	} available;
+	volatile struct {
+		uint16_t flags, index;
+		struct {
+			uint32_t id, length;
+		} ring[QUEUE_SIZE];
+	} used __attribute__((aligned(4)));
+} __attribute__((aligned(4096)));
+
+static inline void print(const char *text)
+{
+	while (*text)
+		out8(0x3f8, (uint8_t)*text++);
+}
+
+static inline void print_number(unsigned int n)
+{
+	char digits[12];
+	unsigned int at = sizeof(digits) - 1;
+
+	digits[at] = 0;
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	print(&digits[at]);
+}
+
+static inline void expect_at(int condition, unsigned int line)
+{
+	if (condition)
+		return;
+	print("FAILED ");
+	print_number(line);
+	print("\n");
+	stop_here();
+}
+
+#define EXPECT(condition) expect_at(condition, __LINE__)
+
+#endif
