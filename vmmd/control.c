@@ -134,6 +134,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
 
 		if (r == -EAGAIN)
 			return 0;
+		if (r == -EOPNOTSUPP)
+			continue; /* news of a newer worker */
 		if (r < 0) {
 			cut_off(control, r, "bad message");
 			return 0;

@@ -71,7 +71,7 @@ static int decode_common(
 	memcpy(&header, data, sizeof(header));
 	if (header.magic != VMM_PROTOCOL_MAGIC)
 		return -EBADMSG;
-	if (header.version != VMM_PROTOCOL_VERSION)
+	if (header.version != VMM_CONTROL_VERSION)
 		return -EPROTONOSUPPORT;
 	if (header.reserved != 0 || header.size > max_payload ||
 		size != sizeof(header) + header.size)
@@ -189,11 +189,12 @@ int vmm_control_decode_request(
 	r = decode_common(data, size, sizeof(ret_message->bytes), ret_message);
 	if (r < 0)
 		return r;
-	if (header->type == 0 || header->type >= VMM_CONTROL_COUNT || header->id == 0 ||
+	if (header->type == 0 || (header->type & VMM_CONTROL_REPLY) || header->id == 0 ||
 		header->result != 0)
 		return -EBADMSG;
-	if (header->size != types[header->type].request || n_fds < types[header->type].n_fds ||
-		n_fds > types[header->type].max_fds)
+	if (header->type >= VMM_CONTROL_COUNT || header->size != types[header->type].request)
+		return -EOPNOTSUPP;
+	if (n_fds < types[header->type].n_fds || n_fds > types[header->type].max_fds)
 		return -EBADMSG;
 	return request_is_valid(ret_message, n_fds) ? 0 : -EBADMSG;
 }
@@ -216,17 +217,25 @@ static bool stats_are_valid(const struct vmm_control_stats *stats)
 }
 
 /* What comes without a request. */
-static bool news_is_valid(const struct vmm_control_message *message)
+static int check_news(const struct vmm_control_message *message)
 {
 	const struct vmm_control_vsock_request *request = &message->vsock_request;
 
 	if (message->header.id != 0 || message->header.result != 0)
-		return false;
-	if (message->header.type == VMM_CONTROL_EVENT)
-		return message->header.size == sizeof(message->event) &&
-		       event_is_valid(&message->event);
-	return message->header.size == sizeof(*request) && request->seqpacket <= 1 &&
-	       request->reserved == 0;
+		return -EBADMSG;
+	switch (message->header.type) {
+	case VMM_CONTROL_EVENT:
+		if (message->header.size != sizeof(message->event) ||
+			message->event.event >= VMM_EVENT_COUNT)
+			return -EOPNOTSUPP;
+		return event_is_valid(&message->event) ? 0 : -EBADMSG;
+	case VMM_CONTROL_VSOCK_REQUEST:
+		if (message->header.size != sizeof(*request))
+			return -EOPNOTSUPP;
+		return request->seqpacket <= 1 && request->reserved == 0 ? 0 : -EBADMSG;
+	default:
+		return -EOPNOTSUPP;
+	}
 }
 
 static bool reply_is_valid(uint32_t type, const struct vmm_control_message *message)
@@ -268,11 +277,11 @@ int vmm_control_decode_answer(
 	r = decode_common(data, size, sizeof(ret_message->bytes), ret_message);
 	if (r < 0)
 		return r;
-	if (header->type == VMM_CONTROL_EVENT || header->type == VMM_CONTROL_VSOCK_REQUEST)
-		return news_is_valid(ret_message) ? 0 : -EBADMSG;
+	if (!(header->type & VMM_CONTROL_REPLY))
+		return header->type >= VMM_CONTROL_EVENT ? check_news(ret_message) : -EBADMSG;
 
 	type = header->type & ~VMM_CONTROL_REPLY;
-	if (!(header->type & VMM_CONTROL_REPLY) || type == 0 || type >= VMM_CONTROL_COUNT)
+	if (type == 0 || type >= VMM_CONTROL_COUNT)
 		return -EBADMSG;
 	if (header->id == 0 || header->result > 0 || header->result < -4095)
 		return -EBADMSG;
@@ -293,7 +302,7 @@ static int send_message(int socket_fd, uint32_t type, uint64_t id, int result, c
 {
 	struct vmm_control_header header = {
 		.magic = VMM_PROTOCOL_MAGIC,
-		.version = VMM_PROTOCOL_VERSION,
+		.version = VMM_CONTROL_VERSION,
 		.type = type,
 		.size = payload_size,
 		.id = id,

@@ -351,6 +351,11 @@ static int on_client(struct vmm_loop_source *source, uint32_t events, void *user
 		r = vmm_control_receive_request(client->fd, &message, &fds);
 		if (r == -EAGAIN)
 			return 0;
+		if (r == -EOPNOTSUPP) {
+			refuse(client, &message.header, r,
+				"this machine's worker is older and does not know that");
+			continue;
+		}
 		if (r < 0) {
 			drop_client(client);
 			return 0;

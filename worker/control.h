@@ -3,8 +3,9 @@
  * control: the socket through which a running VM is asked and steered, see protocol.h. It was
  * made by vmmd, in a directory that only root enters; the worker accepts and nothing else.
  *
- * A client that breaks the protocol, or does not read while the worker has something for it, is
- * dropped. None can make the worker wait, or keep anything for it beyond its slot.
+ * A request that is not known here is refused. A client that breaks the protocol, or does not read
+ * while the worker has something for it, is dropped. None can make the worker wait, or keep
+ * anything for it beyond its slot.
  *
  * Threads: the loop's.
  */

@@ -27,6 +27,7 @@
  *   | input                                              | result                              |
  *   |----------------------------------------------------|-------------------------------------|
  *   | wrong magic, version, type, size, reserved bytes   | -EBADMSG (version: -EPROTONOSUPPORT)|
+ *   | control: a type or a payload that is not known     | -EOPNOTSUPP, descriptors closed     |
  *   | string without its NUL, or with bytes after it     | -EBADMSG, spec: text names the field|
  *   | more or fewer descriptors than said                | -EBADMSG, all of them closed        |
  *   | truncated message or control data (MSG_TRUNC)      | -EBADMSG, all of them closed        |
@@ -46,7 +47,7 @@
 
 #define VMM_BROKER_PATH "/run/vmmd/broker.sock"
 
-/* "vmmd" and a version; a change of any layout below is a new version. */
+/* "vmmd" and a version; a change of any layout of broker or spec is a new version. */
 #define VMM_PROTOCOL_MAGIC UINT32_C(0x646d6d76)
 #define VMM_PROTOCOL_VERSION 3
 
@@ -322,6 +323,12 @@ void vmm_handover_finish(struct vmm_handover *handover);
 
 /* ---- control ---- */
 
+/*
+ * A worker outlives the vmmd that started it, so this one hardly ever changes: what is new gets a
+ * new type, and the payload of a type that there is stays as it is. A worker answers what it does
+ * not know with -EOPNOTSUPP; vmmd passes over news that it does not know.
+ */
+#define VMM_CONTROL_VERSION 3
 #define VMM_CONTROL_MAX_CLIENTS 4
 #define VMM_CONTROL_MAX_SIZE 1024 /* of a message */
 #define VMM_CONTROL_MAX_FDS (2 * VMM_SPEC_MAX_TAPS)
@@ -639,7 +646,10 @@ struct vmm_control_message {
 	};
 };
 
-/* As a worker reads them: requests; as vmmd does: replies and events. What is left is zero. */
+/*
+ * As a worker reads them: requests; as vmmd does: replies and events. What is left is zero.
+ * -EOPNOTSUPP for what a newer peer may well send: the header is in *ret_message then.
+ */
 int vmm_control_decode_request(
 	const void *data, size_t size, size_t n_fds, struct vmm_control_message *ret_message);
 int vmm_control_decode_answer(
@@ -666,7 +676,7 @@ struct vmm_control_fds {
 
 void vmm_control_fds_finish(struct vmm_control_fds *fds);
 
-/* Never waits: -EAGAIN where nothing is there, -ECONNRESET at the end, -EBADMSG. */
+/* Never waits: -EAGAIN where nothing is there, -ECONNRESET at the end, else as the decoders. */
 int vmm_control_receive_request(
 	int socket_fd, struct vmm_control_message *ret_message, struct vmm_control_fds *ret_fds);
 int vmm_control_receive_answer(int socket_fd, struct vmm_control_message *ret_message);

@@ -473,7 +473,7 @@ static void fill_request(uint32_t type, struct vmm_control_message *message)
 	memset(message, 0, sizeof(*message));
 	message->header = (struct vmm_control_header){
 		.magic = VMM_PROTOCOL_MAGIC,
-		.version = VMM_PROTOCOL_VERSION,
+		.version = VMM_CONTROL_VERSION,
 		.type = type,
 		.id = 1,
 	};
@@ -610,7 +610,7 @@ START_TEST(control_hostile_device_reply)
 	bad[7].rate[1].ops.burst = 1;
 	sent.header = (struct vmm_control_header){
 		.magic = VMM_PROTOCOL_MAGIC,
-		.version = VMM_PROTOCOL_VERSION,
+		.version = VMM_CONTROL_VERSION,
 		.type = VMM_CONTROL_GET_DEVICE | VMM_CONTROL_REPLY,
 		.id = 1,
 		.size = sizeof(good),
@@ -665,13 +665,67 @@ START_TEST(control_hostile)
 }
 END_TEST
 
+/* What a newer peer may say: the one asks an older worker, the other tells an older vmmd. */
+static const struct {
+	const char *name;
+	uint32_t type;
+	uint32_t size;
+	uint64_t id;
+	int32_t result;
+	uint32_t event;
+	int request; /* how it is read as a request, */
+	int answer;  /* and as an answer or news */
+} unknown[] = {
+	{ "the next type", VMM_CONTROL_COUNT, 0, 1, 0, 0, -EOPNOTSUPP, -EBADMSG },
+	{ "a far type", 0x7fffffff, 64, 1, 0, 0, -EOPNOTSUPP, -EBADMSG },
+	{ "a longer payload", VMM_CONTROL_STOP, 16, 1, 0, 0, -EOPNOTSUPP, -EBADMSG },
+	{ "a payload where there was none", VMM_CONTROL_PAUSE, 8, 1, 0, 0, -EOPNOTSUPP, -EBADMSG },
+	{ "no type", 0, 0, 1, 0, 0, -EBADMSG, -EBADMSG },
+	{ "a request without an id", VMM_CONTROL_COUNT, 0, 0, 0, 0, -EBADMSG, -EBADMSG },
+	{ "a request with a result", VMM_CONTROL_COUNT, 0, 1, -1, 0, -EBADMSG, -EBADMSG },
+	{ "a reply", VMM_CONTROL_COUNT | VMM_CONTROL_REPLY, 0, 1, 0, 0, -EBADMSG, -EBADMSG },
+	{ "a new event", VMM_CONTROL_EVENT, sizeof(struct vmm_control_event), 0, 0, VMM_EVENT_COUNT,
+		-EBADMSG, -EOPNOTSUPP },
+	{ "a longer event", VMM_CONTROL_EVENT, sizeof(struct vmm_control_event) + 8, 0, 0,
+		VMM_EVENT_READY, -EBADMSG, -EOPNOTSUPP },
+	{ "no event", VMM_CONTROL_EVENT, sizeof(struct vmm_control_event), 0, 0, 0, -EBADMSG,
+		-EBADMSG },
+	{ "other news", VMM_CONTROL_VSOCK_REQUEST + 1, 40, 0, 0, 0, -EBADMSG, -EOPNOTSUPP },
+	{ "other news with an id", VMM_CONTROL_VSOCK_REQUEST + 1, 40, 1, 0, 0, -EOPNOTSUPP,
+		-EBADMSG },
+};
+
+START_TEST(control_unknown)
+{
+	struct vmm_control_message sent = {}, message;
+	size_t size = sizeof(sent.header) + unknown[_i].size;
+
+	sent.header = (struct vmm_control_header){
+		.magic = VMM_PROTOCOL_MAGIC,
+		.version = VMM_CONTROL_VERSION,
+		.type = unknown[_i].type,
+		.size = unknown[_i].size,
+		.id = unknown[_i].id,
+		.result = unknown[_i].result,
+	};
+	sent.event.event = unknown[_i].event;
+	ck_assert_msg(
+		vmm_control_decode_request(&sent, size, 2, &message) == unknown[_i].request &&
+			vmm_control_decode_answer(&sent, size, 0, &message) == unknown[_i].answer,
+		"%s", unknown[_i].name);
+	/* What is too short for what it says is no message of anybody's. */
+	ck_assert_int_eq(vmm_control_decode_request(&sent, size - 1, 0, &message), -EBADMSG);
+	ck_assert_int_eq(vmm_control_decode_answer(&sent, size - 1, 0, &message), -EBADMSG);
+}
+END_TEST
+
 /* Counters of more CPUs than it says, or than there can be. */
 START_TEST(control_stats_hostile)
 {
 	struct vmm_control_message sent = {
 		.header = {
 			.magic = VMM_PROTOCOL_MAGIC,
-			.version = VMM_PROTOCOL_VERSION,
+			.version = VMM_CONTROL_VERSION,
 			.type = VMM_CONTROL_GET_STATS | VMM_CONTROL_REPLY,
 			.size = sizeof(sent.stats),
 			.id = 1,
@@ -735,6 +789,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, control_round_trip);
 	tcase_add_test(tcase, control_hostile);
+	tcase_add_loop_test(tcase, control_unknown, 0, ARRAY_SIZE(unknown));
 	tcase_add_test(tcase, control_stats_hostile);
 	tcase_add_loop_test(tcase, control_hostile_devices, 0, ARRAY_SIZE(hostile_devices));
 	tcase_add_test(tcase, control_hostile_device_reply);

@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "test-worker.h"
+#include "worker/message.h"
 
 START_TEST(control_status)
 {
@@ -29,8 +30,8 @@ START_TEST(control_status)
 	reply.stats.exits[0] = 0;
 	for (int i = 0; i < 1000 && reply.stats.exits[0] == 0; i++) {
 		usleep(10000);
-		ck_assert_int_eq(worker_request(&worker, fd, VMM_CONTROL_GET_STATS, NULL, 0, -EBADF,
-					 &reply),
+		ck_assert_int_eq(
+			worker_request(&worker, fd, VMM_CONTROL_GET_STATS, NULL, 0, -EBADF, &reply),
 			0);
 	}
 	ck_assert_uint_eq(reply.stats.n_cpus, 1);
@@ -297,6 +298,44 @@ START_TEST(control_refuses_nonsense)
 }
 END_TEST
 
+/* A newer vmmd asks for what this worker does not know: it is told so, and goes on. */
+START_TEST(control_refuses_the_unknown)
+{
+	static const struct {
+		uint32_t type;
+		uint32_t size;
+	} requests[] = { { VMM_CONTROL_COUNT, 0 }, { 0x00abcdef, 100 }, { VMM_CONTROL_PAUSE, 8 } };
+	struct vmm_control_message sent = {}, reply;
+	int control, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	spin_after();
+	worker_start(&worker, &guest);
+	control = worker_connect(&worker);
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		sent.header = (struct vmm_control_header){
+			.magic = VMM_PROTOCOL_MAGIC,
+			.version = VMM_CONTROL_VERSION,
+			.type = requests[i].type,
+			.size = requests[i].size,
+			.id = 1000 + i,
+		};
+		ck_assert_int_eq(vmm_message_send(control, 0, &sent,
+					 sizeof(sent.header) + sent.header.size, NULL, 0, &null, 1),
+			0);
+		do
+			ck_assert_int_ge(recv(control, &reply, sizeof(reply), 0),
+				(ssize_t)sizeof(reply.header));
+		while (reply.header.type == VMM_CONTROL_EVENT);
+		ck_assert_uint_eq(reply.header.type, requests[i].type | VMM_CONTROL_REPLY);
+		ck_assert_uint_eq(reply.header.id, sent.header.id);
+		ck_assert_int_eq(reply.header.result, -EOPNOTSUPP);
+		ck_assert_ptr_nonnull(strstr(reply.text, "older"));
+		ck_assert_int_eq(worker_ask(&worker, control, VMM_CONTROL_GET_STATUS), 0);
+	}
+	vmm_base_close(null);
+}
+END_TEST
+
 START_TEST(control_slow_reader_is_dropped)
 {
 	char data[2000];
@@ -332,5 +371,6 @@ void add_control_cases(Suite *suite)
 	tcase_add_test(tcase, control_limits);
 	tcase_add_test(tcase, control_hard_reboot);
 	tcase_add_test(tcase, control_refuses_nonsense);
+	tcase_add_test(tcase, control_refuses_the_unknown);
 	tcase_add_test(tcase, control_slow_reader_is_dropped);
 }
