@@ -142,6 +142,7 @@ START_TEST(test_load)
 {
 	struct vmm_virtio_vhost_config config = blk_config();
 	uint64_t capacity;
+	bool may_take_back;
 	uint16_t n_queues;
 
 	config.rings = ways[_i].rings;
@@ -154,9 +155,13 @@ START_TEST(test_load)
 	load_init(&load, &driver, 2, 4711);
 	ck_assert(load_run(&load, SECOND_NSEC / 2));
 
-	/* Given its ring back, qemu-storage-daemon 7.2 goes on with what is in flight, and falls.
+	/*
+	 * A ring taken back from qemu-storage-daemon 7.2: it goes on with what is in flight, writes
+	 * to the eventfd that it has closed ("vu_panic"), and gives up. Only the relay keeps it
+	 * from a ring that is not its own any more.
 	 */
-	for (unsigned int i = 0; i < 5 && (get_status().relayed || start_peer != start_qsd); i++) {
+	may_take_back = get_status().relayed || start_peer != start_qsd;
+	for (unsigned int i = 0; i < 5 && may_take_back; i++) {
 		while (vmm_virtio_pause(vmm_virtio_vhost_device(vhost), NULL, NULL) == -EALREADY)
 			usleep(1000);
 		while (!vmm_virtio_is_paused(vmm_virtio_vhost_device(vhost)))
@@ -168,7 +173,7 @@ START_TEST(test_load)
 	ck_assert_uint_gt(load.n_done, LOAD_BLOCKS);
 
 	/* Once more, with requests in flight that nobody hears of again. */
-	for (unsigned int i = 0; i < LOAD_SLOTS; i++) {
+	for (unsigned int i = 0; i < LOAD_SLOTS && may_take_back; i++) {
 		struct vring_buffer data = { .gpa = DRIVER_DATA_GPA, .len = 4096, .write = true };
 
 		driver.rings[0].next_desc = (uint16_t)(4 * i);
@@ -176,8 +181,7 @@ START_TEST(test_load)
 	}
 	ck_assert(driver_start(&driver, BLK_F_ALL | ways[_i].features, 2, 128));
 	ck_assert_uint_eq(blk_read(&driver, 8, DRIVER_DATA_GPA, 4096), BLK_OK);
-	if (get_status().relayed || start_peer != start_qsd)
-		ck_assert_uint_eq(get_status().n_connected, 1);
+	ck_assert_uint_eq(get_status().n_connected, 1);
 }
 END_TEST
 
