@@ -18,6 +18,7 @@ enum {
 	FIRST_UID = 61184,
 	LAST_UID = 65519,
 	BROKER_FD = 3,
+	NETNS_FD = 4,
 };
 
 /* When pid was started, in clock ticks since boot: field 22 of /proc/PID/stat. */
@@ -79,9 +80,11 @@ _Noreturn void direct_exec(struct manager *manager, const char *name, int broker
 	const struct direct *direct = manager->spawn;
 	const char *worker = manager->worker, *mode = getenv("VMMD_SECCOMP");
 	char broker[32], notify[sizeof(direct->notify_path) + 16], seccomp[64];
-	char *argv[] = { (char *)worker, broker, (char *)name, NULL };
+	char netns[32];
+	char *argv[5] = { (char *)worker, broker };
 	char *env[3] = {};
-	size_t n_env = 0;
+	size_t n_argv = 2, n_env = 0;
+	int netns_fd = -EBADF;
 	sigset_t mask;
 	int null_fd;
 
@@ -99,10 +102,23 @@ _Noreturn void direct_exec(struct manager *manager, const char *name, int broker
 		_exit(VMM_WORKER_EXIT_FAILURE);
 	if (log_fd < 0 && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		_exit(VMM_WORKER_EXIT_FAILURE);
+	/* Out of the way of the numbers to come. */
+	if (direct->netns_fd >= 0) {
+		netns_fd = fcntl(direct->netns_fd, F_DUPFD_CLOEXEC, NETNS_FD + 1);
+		if (netns_fd < 0)
+			_exit(VMM_WORKER_EXIT_FAILURE);
+	}
 	if (dup2(broker_fd, BROKER_FD) < 0 || fcntl(BROKER_FD, F_SETFD, 0) < 0)
 		_exit(VMM_WORKER_EXIT_FAILURE);
-	close_range(BROKER_FD + 1, ~0u, 0);
 	snprintf(broker, sizeof(broker), "--broker-fd=%d", BROKER_FD);
+	if (netns_fd >= 0) {
+		if (dup2(netns_fd, NETNS_FD) < 0)
+			_exit(VMM_WORKER_EXIT_FAILURE);
+		snprintf(netns, sizeof(netns), "--netns-fd=%d", NETNS_FD);
+		argv[n_argv++] = netns;
+	}
+	argv[n_argv] = (char *)name;
+	close_range(netns_fd >= 0 ? NETNS_FD + 1 : BROKER_FD + 1, ~0u, 0);
 	snprintf(notify, sizeof(notify), "NOTIFY_SOCKET=%s", direct->notify_path);
 	if (direct->notify)
 		env[n_env++] = notify;

@@ -29,6 +29,7 @@
 #include "log.h"
 #include "spawn-direct.h"
 #include "spawn.h"
+#include "worker/netns.h"
 
 #define START_USEC (UINT64_C(90) * 1000 * 1000)
 #define STOP_USEC (UINT64_C(150) * 1000 * 1000)
@@ -503,6 +504,9 @@ static int direct_init(struct manager *manager)
 	if (!direct)
 		return -ENOMEM;
 	direct->manager = manager;
+	/* Not allowed to: then workers try, who report it. */
+	if (vmm_netns_new(&direct->netns_fd) < 0)
+		direct->netns_fd = -EBADF;
 	manager->spawn = direct;
 	return broker_new(manager, &none, &manager->broker);
 }
@@ -511,8 +515,10 @@ static void direct_finish(struct manager *manager)
 {
 	struct direct *direct = manager->spawn;
 
-	if (direct)
+	if (direct) {
 		notify_socket_free(direct->notify);
+		vmm_base_close(direct->netns_fd);
+	}
 	free(direct);
 }
 

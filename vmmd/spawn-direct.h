@@ -11,6 +11,7 @@ struct direct {
 	struct manager *manager;      /* borrowed */
 	struct notify_socket *notify; /* owned; NULL: none */
 	char notify_path[128];
+	int netns_fd; /* owned; the network of all workers; -EBADF: each makes its own */
 };
 
 /* When pid was started, in clock ticks since boot: with pid, it names a process for good. */

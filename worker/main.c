@@ -23,6 +23,7 @@ struct arguments {
 	const char *name;
 	const char *broker_path;
 	int broker_fd; /* -EBADF: connect to broker_path */
+	int netns_fd;  /* -EBADF: the sandbox makes one */
 };
 
 /* Zeroed pages of the program: nothing is copied, and what is not used is not resident. */
@@ -30,12 +31,13 @@ static struct machine machine;
 
 static void print_usage(FILE *file)
 {
-	fputs("usage: vmmd-worker [--broker=PATH | --broker-fd=N] NAME\n"
+	fputs("usage: vmmd-worker [--broker=PATH | --broker-fd=N] [--netns-fd=N] NAME\n"
 	      "\n"
 	      "Runs the virtual machine NAME. It is started by vmm@NAME.service, or by vmmd.\n"
 	      "\n"
 	      "  --broker=PATH    vmmd's socket (default: " VMM_BROKER_PATH ")\n"
 	      "  --broker-fd=N    a connection to vmmd that this process was given\n"
+	      "  --netns-fd=N     an empty network namespace to live in\n"
 	      "  --help           show this text\n"
 	      "  --version        show the version\n",
 		file);
@@ -63,6 +65,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments)
 	static const struct option options[] = {
 		{ "broker", required_argument, NULL, 'b' },
 		{ "broker-fd", required_argument, NULL, 'f' },
+		{ "netns-fd", required_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
@@ -78,6 +81,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments)
 		case 'f':
 			if (parse_fd(optarg, &arguments->broker_fd) < 0)
 				return bad_usage("--broker-fd: not a descriptor: ", optarg);
+			break;
+		case 'n':
+			if (parse_fd(optarg, &arguments->netns_fd) < 0)
+				return bad_usage("--netns-fd: not a descriptor: ", optarg);
 			break;
 		case 'h':
 			print_usage(stdout);
@@ -214,7 +221,11 @@ static void allow_early_stop(void)
 
 int main(int argc, char **argv)
 {
-	struct arguments arguments = { .broker_path = VMM_BROKER_PATH, .broker_fd = -EBADF };
+	struct arguments arguments = {
+		.broker_path = VMM_BROKER_PATH,
+		.broker_fd = -EBADF,
+		.netns_fd = -EBADF,
+	};
 	int status;
 
 	allow_early_stop();
@@ -231,6 +242,7 @@ int main(int argc, char **argv)
 		notify_open(&machine.notify) < 0)
 		return bad_usage(
 			"the environment is not usable: VMMD_SECCOMP or NOTIFY_SOCKET", "");
+	machine.sandbox.netns_fd = arguments.netns_fd;
 
 	status = shake_hands(&arguments);
 	if (status == 0)

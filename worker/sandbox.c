@@ -5,6 +5,7 @@
 #include <cap-ng.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@
 #include "policy/seccomp/vsock-filter.h"
 #include "worker/machine.h"
 
-/* Beyond the three standard ones: hand-over, journal, notify. */
+/* Beyond the three standard ones: hand-over, journal, notify, network namespace. */
 #define MAX_KEPT_FDS (VMM_HANDOVER_MAX_FDS + 8)
 
 #define MAX_FDS 8192
@@ -40,7 +41,7 @@ int sandbox_init(struct sandbox *sandbox)
 	};
 	const char *name = getenv("VMMD_SECCOMP");
 
-	*sandbox = (struct sandbox){ .mode = VMM_SECCOMP_KILL };
+	*sandbox = (struct sandbox){ .mode = VMM_SECCOMP_KILL, .netns_fd = -EBADF };
 	if (!name || !*name)
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
@@ -76,6 +77,8 @@ static int close_strays(struct machine *machine)
 		kept[n_kept++] = machine->log.journal_fd;
 	if (machine->notify.fd >= 0)
 		kept[n_kept++] = machine->notify.fd;
+	if (machine->sandbox.netns_fd >= 0)
+		kept[n_kept++] = machine->sandbox.netns_fd;
 	for (size_t i = 0; i < machine->handover.n_fds; i++)
 		if (machine->handover.fds[i] >= 0)
 			kept[n_kept++] = machine->handover.fds[i];
@@ -131,12 +134,13 @@ static int enter_empty_root(void)
 /*
  * What no program can get back. While the process may change that set, which takes CAP_SETPCAP:
  * as root, and in a new user namespace again. Without, and with no_new_privs, nothing can be
- * gained from it any more. Not by libcap-ng, which asks /proc what there is.
+ * gained from it any more. Not by libcap-ng, which asks /proc what there is. The first that fails
+ * is behind the last that the kernel has, or says that none may be dropped.
  */
 static void drop_bounding_set(void)
 {
-	for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
-		prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+	for (int i = 0; prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0; i++)
+		;
 }
 
 static int become(uid_t uid, gid_t gid)
@@ -167,6 +171,18 @@ static int enter_user_namespace(void)
 		       : -errno;
 }
 
+/* Namespaces of its own; for the network that of all workers, where vmmd gave one. */
+static int enter_namespaces(struct sandbox *sandbox)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+	if (sandbox->netns_fd < 0)
+		flags |= CLONE_NEWNET;
+	else if (setns(sandbox->netns_fd, CLONE_NEWNET) < 0)
+		return -errno;
+	return unshare(flags) < 0 ? -errno : 0;
+}
+
 static int leave_host(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
@@ -177,8 +193,9 @@ static int leave_host(struct machine *machine)
 			       ? 0
 			       : machine_fail_host(
 					 machine, -EPERM, "sandbox: becoming uid %u", spec->uid);
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
-		return machine_fail_host(machine, -errno, "sandbox: making namespaces");
+	r = enter_namespaces(&machine->sandbox);
+	if (r < 0)
+		return machine_fail_host(machine, r, "sandbox: entering namespaces");
 	r = enter_empty_root();
 	if (r < 0)
 		return machine_fail_host(machine, r, "sandbox: changing the root directory");
@@ -193,21 +210,36 @@ static int leave_host(struct machine *machine)
 
 /* ---- capabilities ---- */
 
+/*
+ * 1 or 0. libcap-ng has no question for these sets alone: it asks once for each capability and each
+ * of the two sets that are no longer of interest.
+ */
+static int has_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+		if (sets[i].effective | sets[i].permitted | sets[i].inheritable)
+			return 1;
+	return 0;
+}
+
 static int drop_capabilities(void)
 {
-	if (capng_get_caps_process() != 0)
-		return -EPERM;
+	int r = has_capabilities();
+
 	/* A unit leaves none, and may forbid the call that would take them. */
-	if (capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE)
-		return 0;
+	if (r <= 0)
+		return r;
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_apply(CAPNG_SELECT_CAPS) != 0)
 		return -EPERM;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-
-	if (capng_get_caps_process() != 0)
-		return -EPERM;
-	return capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE ? 0 : -EPERM;
+	r = has_capabilities();
+	return r > 0 ? -EPERM : r;
 }
 
 /* ---- the rest ---- */
@@ -229,26 +261,39 @@ static int limit_resources(void)
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
+/* struct landlock_ruleset_attr as of version 6, which older headers do not have. */
+struct landlock_rules {
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
+	uint64_t scoped;
+};
+
 /*
- * No path can be opened, made, removed or executed any more (Documentation/userspace-api/
- * landlock.rst). Kernels without Landlock, or where it is switched off, go on without.
+ * No path can be opened, made, removed or executed any more, no TCP port bound or connected to, and
+ * no abstract unix socket or process outside be reached (Documentation/userspace-api/landlock.rst).
+ * Kernels without Landlock, or where it is switched off, go on without.
  */
 static int enter_landlock(void)
 {
 	/* Rights each version added: 13 in the first, then refer, truncate, ioctl on devices. */
 	static const uint64_t rights[] = { 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff };
-	struct landlock_ruleset_attr attributes;
+	struct landlock_rules rules;
+	size_t size;
 	CLEANUP(close_p) int fd = -EBADF;
 	long version;
 
 	version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	if (version < 1)
 		return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-	attributes = (struct landlock_ruleset_attr){
+	rules = (struct landlock_rules){
 		.handled_access_fs = rights[MIN((size_t)version, ARRAY_SIZE(rights)) - 1],
+		.handled_access_net = version >= 4 ? 3 : 0, /* bind, connect */
+		.scoped = version >= 6 ? 3 : 0,             /* abstract sockets, signals */
 	};
-	fd = (int)syscall(
-		SYS_landlock_create_ruleset, &attributes, sizeof(attributes.handled_access_fs), 0);
+	size = version >= 6   ? sizeof(rules)
+	       : version >= 4 ? offsetof(struct landlock_rules, scoped)
+			      : offsetof(struct landlock_rules, handled_access_net);
+	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
 	if (fd < 0)
 		return -errno;
 	return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
@@ -275,6 +320,7 @@ int sandbox_enter(struct machine *machine)
 	r = leave_host(machine);
 	if (r != 0)
 		return r;
+	machine->sandbox.netns_fd = vmm_base_close(machine->sandbox.netns_fd);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		r = steps[i].enter();
 		if (r < 0)

@@ -9,8 +9,10 @@
  *   | new privileges         | PR_SET_NO_NEW_PRIVS                                          |
  *   | files                  | as root: an empty tmpfs, read-only, as root directory; and   |
  *   |                        | Landlock without a rule, where the kernel has it             |
- *   | network, IPC, hostname,| as root: namespaces of its own                               |
- *   | cgroups                |                                                              |
+ *   | IPC, hostname, cgroups | as root: namespaces of its own                               |
+ *   | network                | as root: an empty namespace, its own or the one that vmmd    |
+ *   |                        | keeps for its workers: no socket can be made there, and no   |
+ *   |                        | other worker's reached, where Landlock knows scopes          |
  *   | other processes        | a namespace of its own, which vmmd makes (--spawn=direct)    |
  *   | identity               | as root: the uid and gid of the spec, no groups, in a user   |
  *   |                        | namespace that knows no user of the host                     |
@@ -46,6 +48,7 @@ enum sandbox_thread {
 
 struct sandbox {
 	enum vmm_seccomp_mode mode;
+	int netns_fd; /* owned; -EBADF: a network namespace is made */
 };
 
 /* Reads the environment. -EINVAL: VMMD_SECCOMP is none of its values. */

@@ -257,9 +257,9 @@ int main(int argc, char *argv[])
 	sigset_t signals;
 	int broker_fd, r;
 
-	if (argc != 3 || sscanf(argv[1], "--broker-fd=%d", &broker_fd) != 1)
+	if (argc < 3 || argc > 4 || sscanf(argv[1], "--broker-fd=%d", &broker_fd) != 1)
 		return 64;
-	fake.name = argv[2];
+	fake.name = argv[argc - 1];
 	for (size_t i = 0; i < ARRAY_SIZE(fake.clients); i++)
 		fake.clients[i] = -EBADF;
 	sigemptyset(&signals);

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "perf/launch.h"
 #include "worker/message.h"
+#include "worker/netns.h"
 
 #define PATIENCE_NSEC UINT64_C(20000000000)
 #define MAX_OPTIONS 24
@@ -92,6 +93,8 @@ int launch_parse(struct launch *launch, int argc, char **argv, const char *const
 	uint32_t n_queues = 1;
 	int option, n = 9;
 
+	if (vmm_netns_new(&launch->netns_fd) < 0)
+		launch->netns_fd = -EBADF;
 	for (int i = 0; more && more[i]; i++)
 		options[n++] = (struct option){ more[i], required_argument, NULL, 256 + i };
 	vmm_spec_init(spec, "bench");
@@ -155,9 +158,17 @@ void launch_hand_over(const struct launch *launch, int socket_fd)
 
 _Noreturn void launch_exec(const struct launch *launch, int broker_fd)
 {
-	char number[32];
+	char number[32], netns[32];
+	char *argv[5] = { (char *)"vmmd-worker", number };
+	size_t n = 2;
 
 	snprintf(number, sizeof(number), "--broker-fd=%d", fcntl(broker_fd, F_DUPFD, 3));
-	execl(launch->worker, "vmmd-worker", number, launch->spec.name, NULL);
+	if (launch->netns_fd >= 0) {
+		snprintf(
+			netns, sizeof(netns), "--netns-fd=%d", fcntl(launch->netns_fd, F_DUPFD, 3));
+		argv[n++] = netns;
+	}
+	argv[n] = (char *)launch->spec.name;
+	execv(launch->worker, argv);
 	launch_fail(launch->worker, strerror(errno));
 }

@@ -19,6 +19,7 @@ struct launch {
 	struct vmm_spec spec;
 	int fds[VMM_HANDOVER_MAX_FDS]; /* of the spec; never closed */
 	const char *worker;
+	int netns_fd; /* the network of all workers; -EBADF: each makes its own */
 };
 
 _Noreturn void launch_fail(const char *what, const char *why);

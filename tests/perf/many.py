@@ -40,7 +40,10 @@ def creation(bench):
             commands['before'] = worker_options(monitor, 'first', 'x', 128) + common
     for _ in range(bench.runs):
         for name, args in commands.items():
-            output = subprocess.run(creation_command(bench, *args), stdout=subprocess.PIPE,
+            # A worker's own build starts it: the two agree on its command line.
+            build = next((m.build for m in bench.monitors if m.name == name), bench.build)
+            command = [os.path.join(build, 'tests', 'perf', 'creation'), *args]
+            output = subprocess.run(command, stdout=subprocess.PIPE,
                                     stdin=subprocess.DEVNULL, timeout=300, check=True).stdout
             values = dict(line.split() for line in output.decode().splitlines())
             rate.add(name, float(values['RATE']))
