@@ -30,6 +30,7 @@
 #include "spawn-direct.h"
 #include "spawn.h"
 #include "worker/netns.h"
+#include "worker/start.h"
 
 #define START_USEC (UINT64_C(90) * 1000 * 1000)
 #define STOP_USEC (UINT64_C(150) * 1000 * 1000)
@@ -213,6 +214,8 @@ static int start_worker(struct machine *machine)
 	struct manager *manager = machine->manager;
 	CLEANUP(close_p) int ours = -EBADF, theirs = -EBADF, log_fd = -EBADF;
 	struct worker *worker = worker_of(machine);
+	struct direct *direct = manager->spawn;
+	struct worker_start start;
 	int pair[2], r;
 	pid_t pid;
 
@@ -226,11 +229,18 @@ static int start_worker(struct machine *machine)
 	if (fcntl(theirs, F_SETFL, 0) < 0)
 		return -errno;
 	log_fd = sd_journal_stream_fd(machine->unit, LOG_INFO, 1);
-	pid = direct_fork();
-	if (pid < 0)
-		return -errno;
-	if (pid == 0)
-		direct_exec(manager, machine->name, theirs, log_fd);
+	start = (struct worker_start){
+		.program = manager->worker,
+		.name = machine->name,
+		.notify_path = direct->notify ? direct->notify_path : NULL,
+		.broker_fd = theirs,
+		.netns_fd = direct->netns_fd,
+		.output_fd = log_fd,
+		.error_fd = log_fd,
+	};
+	r = worker_start(&start, &pid);
+	if (r < 0)
+		return r;
 	worker->pid = pid;
 	worker->stopping = false;
 	r = watch_child(worker);

@@ -20,10 +20,4 @@ int direct_process_start(pid_t pid, uint64_t *ret);
 /* A uid that no other machine's worker has; the same each time unless two names meet. */
 uid_t direct_choose_uid(struct machine *machine);
 
-/* The child in a namespace of processes of its own, as its first. */
-pid_t direct_fork(void);
-
-/* In a child: becomes the worker. log_fd may be -EBADF: standard error is. */
-_Noreturn void direct_exec(struct manager *manager, const char *name, int broker_fd, int log_fd);
-
 #endif

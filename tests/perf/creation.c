@@ -4,7 +4,8 @@
  *
  *	creation [options of launch] --count=N --in-flight=N [--keep=1] [--bare=1] [-- CMD ARG...]
  *
- * A machine is a worker, whose broker this process is, as vmmd --spawn=direct; or CMD; or with
+ * A machine is a worker that is started as vmmd --spawn=direct does, with this broker; or CMD; or
+ *with
  * --bare a fork of this process that makes a VM with memory, interrupt controllers and a vCPU,
  * and nothing else. It counts as started when its first byte of output came, and is killed then;
  * the next one starts when its process is gone. Prints "RATE", machines a second, and
@@ -26,6 +27,7 @@
 
 #include "base/util.h"
 #include "perf/launch.h"
+#include "worker/start.h"
 
 #define MAX_MACHINES 4096
 
@@ -42,7 +44,7 @@ static struct launch launch = { .worker = "" };
 static unsigned long numbers[N_NUMBERS] = { 1, 1 };
 static char **command;
 static struct one machines[MAX_MACHINES];
-static int epoll_fd;
+static int epoll_fd, null_fd;
 
 static void must(bool ok, const char *what)
 {
@@ -71,21 +73,36 @@ static _Noreturn void be_bare(void)
 		pause();
 }
 
-static _Noreturn void be_machine(int output_fd, int broker_fd)
+static _Noreturn void be_other(int output_fd)
 {
-	int null = open("/dev/null", O_RDWR);
-
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(null, STDIN_FILENO);
+	dup2(null_fd, STDIN_FILENO);
 	dup2(output_fd, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
+	dup2(null_fd, STDERR_FILENO);
 	if (numbers[BARE])
 		be_bare();
-	if (command) {
-		execvp(command[0], command);
-		launch_fail(command[0], strerror(errno));
-	}
-	launch_exec(&launch, broker_fd);
+	execvp(command[0], command);
+	launch_fail(command[0], strerror(errno));
+}
+
+static pid_t start_process(int output_fd, int broker_fd)
+{
+	struct worker_start start = {
+		.program = launch.worker,
+		.name = launch.spec.name,
+		.broker_fd = broker_fd,
+		.netns_fd = launch.netns_fd,
+		.output_fd = output_fd,
+		.error_fd = null_fd,
+	};
+	pid_t pid;
+
+	if (broker_fd >= 0)
+		return worker_start(&start, &pid) < 0 ? -1 : pid;
+	pid = fork();
+	if (pid == 0)
+		be_other(output_fd);
+	return pid;
 }
 
 static void watch(int fd, struct one *one)
@@ -110,10 +127,8 @@ static void start(struct one *one)
 	if (!command && !numbers[BARE])
 		must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, broker) == 0, "socket");
 	*one = (struct one){ .output_fd = output[0], .broker_fd = broker[0] };
-	one->pid = fork();
+	one->pid = start_process(output[1], broker[1]);
 	must(one->pid >= 0, "fork");
-	if (one->pid == 0)
-		be_machine(output[1], broker[1]);
 	close(output[1]);
 	watch(one->output_fd, one);
 	if (one->broker_fd >= 0) {
@@ -204,6 +219,8 @@ int main(int argc, char **argv)
 		launch_fail("count", "too large, or nothing in flight");
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	must(epoll_fd >= 0, "epoll");
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	must(null_fd >= 0, "/dev/null");
 	start_nsec = vmm_base_now_nsec();
 	run();
 	printf("RATE %.2f\n",
