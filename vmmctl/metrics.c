@@ -5,16 +5,13 @@
  * a limit and for a few seconds only, and nothing in it but method and path counts.
  */
 #include <inttypes.h>
-#include <poll.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "http.h"
 #include "stats.h"
 
-enum {
-	MAX_REQUEST_BYTES = 8192,
-	MAX_REQUEST_SECONDS = 5,
-};
+#define REQUEST_NSEC UINT64_C(5000000000)
 
 /* What a metric is of, and so its labels. */
 enum of {
@@ -185,38 +182,9 @@ static void answer(const char *status, const char *type, const char *text, bool 
 		status, type, strlen(text), with_body ? text : "");
 }
 
-/* All up to the empty line. Negative where that does not come. */
-static int read_request(char *text, size_t size)
-{
-	uint64_t end_nsec = vmm_base_now_nsec() + MAX_REQUEST_SECONDS * UINT64_C(1000000000);
-	size_t fill = 0;
-
-	for (;;) {
-		uint64_t now = vmm_base_now_nsec();
-		struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
-		ssize_t n;
-
-		if (now >= end_nsec)
-			return -ETIMEDOUT;
-		if (poll(&in, 1, (int)((end_nsec - now) / 1000000) + 1) <= 0)
-			continue;
-		n = read(STDIN_FILENO, text + fill, size - 1 - fill);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -ECONNRESET;
-		fill += (size_t)n;
-		text[fill] = '\0';
-		if (strstr(text, "\r\n\r\n") || strstr(text, "\n\n"))
-			return 0;
-		if (fill == size - 1)
-			return -E2BIG;
-	}
-}
-
 static int serve(struct ctl *ctl)
 {
-	char request[MAX_REQUEST_BYTES], *path, *end;
+	struct http_request request;
 	struct value machines = {};
 	char *body = NULL;
 	bool is_head;
@@ -224,22 +192,21 @@ static int serve(struct ctl *ctl)
 	FILE *stream;
 	int r;
 
-	r = read_request(request, sizeof(request));
+	r = http_read(STDIN_FILENO, REQUEST_NSEC, &request);
 	if (r == -E2BIG)
 		answer("431 Request Header Fields Too Large", "text/plain", "too large\n", true);
 	else if (r == -ETIMEDOUT)
 		answer("408 Request Timeout", "text/plain", "no request\n", true);
+	else if (r == -EBADMSG)
+		answer("400 Bad Request", "text/plain", "not a request\n", true);
 	if (r < 0)
 		return EXIT_FAILURE;
-	is_head = strncmp(request, "HEAD ", 5) == 0;
-	if (!is_head && strncmp(request, "GET ", 4) != 0) {
+	if (request.method == HTTP_OTHER) {
 		answer("405 Method Not Allowed", "text/plain", "GET or HEAD\n", true);
 		return EXIT_FAILURE;
 	}
-	path = strchr(request, ' ') + 1;
-	end = path + strcspn(path, " ?\r\n");
-	*end = '\0';
-	if (strcmp(path, "/metrics") != 0) {
+	is_head = request.method == HTTP_HEAD;
+	if (strcmp(request.path, "/metrics") != 0) {
 		answer("404 Not Found", "text/plain", "there is /metrics only\n", !is_head);
 		return EXIT_FAILURE;
 	}

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * fuzz: what comes to a worker: the broker's answers, specs, control requests, and a guest's
- * terminal output. The first byte says which; a spec's is a good one with changes.
+ * fuzz: what comes to a worker: the broker's answers, specs, control requests, a guest's terminal
+ * output, and what its systemd says of itself, whole or over connections. The first byte says
+ * which; a spec's is a good one with changes.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "base/util.h"
 #include "fuzz.h"
+#include "worker/guest.h"
 #include "worker/lines.h"
 #include "worker/protocol.h"
 
@@ -104,7 +110,28 @@ static void make_spec(struct vmm_spec *spec)
 	spec->networks[0].tap_fds[0] = 4;
 }
 
-/* A change is an offset of 2 bytes, a length of 1 and that many bytes. */
+#define MEMBER(name) offsetof(struct vmm_spec, name)
+
+/* Where changes begin. seeds.py names them by their places in this list. */
+static const size_t members[] = { MEMBER(magic), MEMBER(version), MEMBER(size), MEMBER(n_fds),
+	MEMBER(name), MEMBER(flags), MEMBER(description), MEMBER(uuid), MEMBER(memory_bytes),
+	MEMBER(huge_page_bytes), MEMBER(n_cpus), MEMBER(transport), MEMBER(ready),
+	MEMBER(ready_text), MEMBER(uid), MEMBER(gid), MEMBER(kvm_fd), MEMBER(kernel_fd),
+	MEMBER(initrd_fd), MEMBER(control_fd), MEMBER(command_line), MEMBER(console_ring_bytes),
+	MEMBER(log_lines_per_second), MEMBER(vsock_cid), MEMBER(vsock_vhost_fd),
+	MEMBER(vsock_listen_fd), MEMBER(watchdog_action), MEMBER(vsock_receive_rate),
+	MEMBER(vsock_transmit_rate), MEMBER(balloon_bytes), MEMBER(hotplug_bytes), MEMBER(rng_rate),
+	MEMBER(console_rate), MEMBER(n_drives), MEMBER(n_networks), MEMBER(drives[0].id),
+	MEMBER(drives[0].serial), MEMBER(drives[0].reserved), MEMBER(drives[0].fd),
+	MEMBER(drives[0].flags), MEMBER(drives[0].cache), MEMBER(drives[0].engine),
+	MEMBER(drives[0].n_queues), MEMBER(drives[0].queue_size), MEMBER(drives[0].block_bytes),
+	MEMBER(drives[0].rate), MEMBER(drives[1].id), MEMBER(networks[0].id),
+	MEMBER(networks[0].mac), MEMBER(networks[0].mtu), MEMBER(networks[0].n_taps),
+	MEMBER(networks[0].tap_fds), MEMBER(networks[0].vhost_fds), MEMBER(networks[0].stream_fd),
+	MEMBER(networks[0].queue_size), MEMBER(networks[0].receive_rate),
+	MEMBER(networks[0].transmit_rate), MEMBER(networks[1].id) };
+
+/* A change is a member, an offset and a length of 1 byte each, and that many bytes. */
 static void spec(const uint8_t *data, size_t size)
 {
 	static struct vmm_spec spec;
@@ -113,7 +140,7 @@ static void spec(const uint8_t *data, size_t size)
 
 	make_spec(&spec);
 	while (size >= 3) {
-		offset = (data[0] | (size_t)data[1] << 8) % sizeof(spec);
+		offset = members[data[0] % ARRAY_SIZE(members)] + data[1];
 		length = data[2];
 		data += 3;
 		size -= 3;
@@ -153,6 +180,87 @@ static void terminal(const uint8_t *data, size_t size)
 	lines_flush(&lines);
 }
 
+static void check_facts(const struct guest_facts *facts)
+{
+	const char *const texts[] = { facts->hostname, facts->shutdown };
+	const size_t sizes[] = { sizeof(facts->hostname), sizeof(facts->shutdown) };
+
+	for (size_t i = 0; i < 2; i++) {
+		FUZZ_CHECK(memchr(texts[i], 0, sizes[i]));
+		for (const char *c = texts[i]; *c; c++)
+			FUZZ_CHECK(*c > ' ' && *c < 0x7f);
+	}
+}
+
+/* Said a second time it changes nothing, unless it contradicts itself. */
+static void facts(const uint8_t *data, size_t size)
+{
+	struct guest_facts facts = {}, again;
+	bool changed;
+
+	if (size > GUEST_MESSAGE_BYTES)
+		size = GUEST_MESSAGE_BYTES;
+	changed = guest_parse(&facts, (const char *)data, size);
+	check_facts(&facts);
+	FUZZ_CHECK(changed || memcmp(&facts, &(struct guest_facts){}, sizeof(facts)) == 0);
+	again = facts;
+	guest_parse(&again, (const char *)data, size);
+	FUZZ_CHECK(memcmp(&facts, &again, sizeof(facts)) == 0);
+}
+
+static void on_change(void *userdata)
+{
+	check_facts(&((struct guest *)userdata)->facts);
+}
+
+/*
+ * Steps of 2 bytes: which of the connections, and 0..99: that many bytes follow that it says,
+ * 100..199: it ends, else: a new one takes its place, a stream if even. The loop turns in between.
+ */
+static void connections(const uint8_t *data, size_t size)
+{
+	enum { N_ENDS = GUEST_MAX_CLIENTS + 4 };
+	static struct guest guest;
+	struct vmm_loop *loop;
+	int ends[N_ENDS], *end;
+	size_t n;
+
+	if (vmm_loop_new(&loop) < 0)
+		abort();
+	guest_init(&guest, loop, on_change, &guest);
+	for (size_t i = 0; i < N_ENDS; i++)
+		ends[i] = -1;
+	for (; size >= 2; data += 2, size -= 2) {
+		end = &ends[data[0] % N_ENDS];
+		if (data[1] < 100) {
+			n = data[1] < size - 2 ? data[1] : size - 2;
+			/* What it says to a connection that the other side closed is lost. */
+			if (*end >= 0 && send(*end, data + 2, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+				FUZZ_CHECK(errno == EPIPE || errno == ECONNRESET);
+			data += n;
+			size -= n;
+		} else {
+			if (*end >= 0)
+				close(*end);
+			*end = data[1] < 200 ? -1 : guest_connect(&guest, data[1] & 1);
+			FUZZ_CHECK(data[1] < 200 || *end >= 0);
+		}
+		FUZZ_CHECK(vmm_loop_step(loop, 0) >= 0);
+		for (size_t i = 0; i < GUEST_MAX_CLIENTS; i++)
+			FUZZ_CHECK(guest.clients[i].fd < 0 ||
+				   guest.clients[i].n_data < GUEST_MESSAGE_BYTES);
+	}
+	for (size_t i = 0; i < N_ENDS; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
+	for (size_t i = 0; i < N_ENDS; i++)
+		FUZZ_CHECK(vmm_loop_step(loop, 0) >= 0);
+	/* Nothing is left of them. */
+	for (size_t i = 0; i < GUEST_MAX_CLIENTS; i++)
+		FUZZ_CHECK(guest.clients[i].fd < 0 && !guest.clients[i].source);
+	vmm_loop_free(loop);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const parts[])(const uint8_t *data, size_t size) = {
@@ -160,9 +268,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		request,
 		spec,
 		terminal,
+		facts,
+		connections,
 	};
 
 	if (size > 0)
-		parts[data[0] % 4](data + 1, size - 1);
+		parts[data[0] % ARRAY_SIZE(parts)](data + 1, size - 1);
 	return 0;
 }

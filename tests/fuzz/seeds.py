@@ -101,6 +101,61 @@ def control(kind, payload=b"", ident=1, result=0):
     return struct.pack("<IIIIQiI", MAGIC, 1, kind, len(payload), ident, result, 0) + payload
 
 
+# The members that fuzz-worker-input.c lists.
+SPEC = """magic version size n_fds name flags description uuid memory_bytes huge_page_bytes n_cpus
+transport ready ready_text uid gid kvm_fd kernel_fd initrd_fd control_fd command_line
+console_ring_bytes log_lines_per_second vsock_cid vsock_vhost_fd vsock_listen_fd watchdog_action
+vsock_receive_rate vsock_transmit_rate balloon_bytes hotplug_bytes rng_rate console_rate n_drives
+n_networks drive.id drive.serial drive.reserved drive.fd drive.flags drive.cache drive.engine
+drive.n_queues drive.queue_size drive.block_bytes drive.rate drive2 network.id network.mac
+network.mtu network.n_taps network.tap_fds network.vhost_fds network.stream_fd network.queue_size
+network.receive_rate network.transmit_rate network2""".split()
+
+
+def spec_seeds():
+    """A spec that is good, one with much in it, and one for each way to be bad."""
+    def number(value):
+        return struct.pack("<I", value)
+
+    yield "good", []
+    yield "full", [("command_line", 0, b"console=ttyS0"), ("n_cpus", 0, number(4)),
+                   ("description", 0, b"a machine"), ("ready", 0, number(1)),
+                   ("ready_text", 0, b"login:"), ("vsock_cid", 0, number(3)),
+                   ("console_ring_bytes", 0, number(65536)), ("drive.queue_size", 0, number(64)),
+                   ("drive.serial", 0, b"serial"), ("drive.block_bytes", 0, number(512))]
+    yield "stream", [("network.n_taps", 0, number(0)), ("network.tap_fds", 0, number(0)),
+                     ("network.stream_fd", 0, number(4))]
+    for member in ("magic", "version", "size", "n_fds", "flags", "memory_bytes", "huge_page_bytes",
+                   "n_cpus", "transport", "ready", "uid", "gid", "kvm_fd", "kernel_fd", "initrd_fd",
+                   "console_ring_bytes", "log_lines_per_second", "vsock_cid", "vsock_vhost_fd",
+                   "watchdog_action", "vsock_receive_rate", "vsock_transmit_rate", "balloon_bytes",
+                   "hotplug_bytes", "rng_rate", "console_rate", "n_drives", "n_networks",
+                   "drive.reserved", "drive.flags", "drive.cache", "drive.engine", "drive.n_queues",
+                   "drive.queue_size", "drive.block_bytes", "drive2", "network.n_taps",
+                   "network.stream_fd", "network.queue_size", "network2"):
+        yield "bad-" + member, [(member, 0, number(0xffffffff))]
+    for member in ("kvm_fd", "drive.fd", "network.tap_fds", "memory_bytes", "n_cpus"):
+        yield "no-" + member, [(member, 0, number(0))]
+    for member in ("name", "description", "command_line", "ready_text", "drive.id", "drive.serial",
+                   "network.id"):
+        yield "text-" + member, [(member, 0, b"A\x1b")]
+        yield "long-" + member, [(member, i, b"a" * 250) for i in (0, 250)]
+    for member in ("drive.rate", "rng_rate", "vsock_receive_rate", "network.receive_rate"):
+        yield "rate-" + member, [(member, 0, b"\xff" * 8)]
+        yield "burst-" + member, [(member, 32, b"\1")]
+    yield "twice", [("initrd_fd", 0, number(1))]
+    yield "unused", [("network.n_taps", 0, number(0)), ("network.stream_fd", 0, number(0))]
+    yield "idle", [("n_networks", 0, number(0)), ("network.id", 0, bytes(80))]
+    yield "vhost", [("network.n_taps", 0, number(2)), ("network.vhost_fds", 0, number(2))]
+    yield "group", [("network.mac", 0, b"\1"), ("network.mtu", 0, b"\1\0")]
+    yield "mtu", [("network.mtu", 0, b"\1\0")]
+    yield "large", [("memory_bytes", 0, b"\0" * 6 + b"\1\0")]
+    yield "odd", [("memory_bytes", 0, b"\1\0\0\4")]
+    yield "huge", [("huge_page_bytes", 0, struct.pack("<Q", 1 << 30))]
+    yield "hotplug", [("hotplug_bytes", 0, struct.pack("<Q", 1 << 50))]
+    yield "ready", [("ready", 0, number(1))]
+
+
 def worker_input():
     yield "handover", b"\0" + answer(2, n_fds=3)
     yield "more", b"\0" + answer(3, n_fds=2, first=253)
@@ -112,12 +167,39 @@ def worker_input():
     yield "resize", b"\1\0" + control(9, struct.pack("<IIHHI", 3, 0, 24, 80, 0))
     yield "rate", b"\1\0" + control(10, struct.pack("<32s6Q", b"root", 1000, 0, 0, 50, 10, 5))
     yield "drive", b"\1\0" + control(12, struct.pack("<32sQ", b"root", 0))
-    yield "spec", b"\2"
-    yield "spec-command-line", b"\2" + struct.pack("<HB", 272, 13) + b"console=ttyS0"
-    yield "spec-cpus", b"\2" + struct.pack("<HBI", 208, 4, 64)
+    for name, changes in spec_seeds():
+        yield "spec-" + name, b"\2" + b"".join(
+            bytes([SPEC.index(member), offset, len(data)]) + data for member, offset, data in changes)
     yield "terminal", b"\3" + b"\x1b[1;31mred\x1b[0m\r\n\x1b]0;title\x07ab\b\x1b[K\r\n"
     yield "utf8", b"\3" + "gr\u00fc\u00df \u20ac \U0001f600\n".encode() + b"\xc0\xaf\xff\n"
     yield "lines", b"\3" + b"x\n" * 40 + b"y" * 1100
+    up = b"X_SYSTEMD_UNIT_ACTIVE=basic.target\nX_SYSTEMD_HOSTNAME=web.example\nREADY=1\n"
+    down = b"STOPPING=1\nX_SYSTEMD_SHUTDOWN=reboot"
+    yield "up", b"\4" + up
+    yield "down", b"\4" + down
+    yield "names", b"\4X_SYSTEMD_HOSTNAME=" + b"n" * 200 + b"\nX_SYSTEMD_SHUTDOWN=\x1b]0;\nREADY=11\n\n="
+    for kind in (200, 201):
+        yield "says-%d" % kind, b"\5\0" + bytes([kind]) + b"\0" + bytes([len(up)]) + up + b"\0\x64"
+    yield "flood", b"\5\0\xc8" + (b"\0\x63" + b"x" * 99) * 45
+    yield "many", b"\5" + b"".join(bytes([i, 200 + i]) for i in range(30)) + b"\0\5READY"
+    yield "ends", b"\5" + b"".join(bytes([i, 200, i, 7]) + b"READY=1" + bytes([i, 100]) for i in range(12))
+
+
+def http():
+    get = b"GET /metrics HTTP/1.1\r\nHost: here\r\nAccept: */*\r\n\r\n"
+    for chunk in (0, 1, 2, 40, 0x80, 0x8a):
+        yield "get-%d" % chunk, bytes([chunk]) + get
+    yield "head", b"\0HEAD /metrics?x=1 HTTP/1.0\n\n"
+    yield "host", b"\0GET http://here:9000/metrics HTTP/1.1\r\n\r\n"
+    yield "host-only", b"\0GET http://here?x HTTP/1.1\r\n\r\n"
+    yield "post", b"\0POST /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"
+    yield "old", b"\0GET /metrics\n\n"
+    yield "none", b"\0\r\n\r\n"
+    yield "nul", b"\0GET /metrics\0 HTTP/1.1\r\n\r\n"
+    yield "cut", b"\0GET /metrics HTTP/1.1\r\nHost: he"
+    yield "waits", b"\x80GET /metrics HTTP/1.1\r\n"
+    for chunk in (0, 100, 0x80):
+        yield "long-%d" % chunk, bytes([chunk]) + b"GET /" + b"a" * 9000
 
 
 def worker_output():
