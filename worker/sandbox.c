@@ -108,13 +108,35 @@ static int mount_empty_root(const char **ret_path)
 	return -errno;
 }
 
+/*
+ * Of a process in a chroot: its root is no mount, so that nothing can be put in its place, nor be
+ * kept from showing in the host's mounts. So the new root hangs nowhere. The host's mounts stay in
+ * the namespace then, where no path leads to them.
+ */
+static int enter_detached_root(void)
+{
+	CLEANUP(close_p) int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	CLEANUP(close_p) int root = -EBADF;
+
+	if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "size", "4k", 0) < 0 ||
+		fsconfig(context, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
+		fsconfig(context, FSCONFIG_SET_STRING, "mode", "0555", 0) < 0 ||
+		fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	root = fsmount(context, FSMOUNT_CLOEXEC,
+		MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (root < 0 || fchdir(root) < 0 || chroot(".") < 0)
+		return -errno;
+	return 0;
+}
+
 static int enter_empty_root(void)
 {
 	const char *path = NULL;
 	int r;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -errno;
+		return errno == EINVAL ? enter_detached_root() : -errno;
 	r = mount_empty_root(&path);
 	if (r < 0)
 		return r;

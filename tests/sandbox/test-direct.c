@@ -44,15 +44,25 @@ static void expect_line(const char *text, const char *line)
 	ck_assert_msg(strstr(text, line) != NULL, "no \"%s\" in:\n%s", line, text);
 }
 
+static bool is_mount(const char *path)
+{
+	struct statx stx;
+
+	ck_assert_int_eq(statx(AT_FDCWD, path, 0, 0, &stx), 0);
+	return stx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
 START_TEST(test_namespaces)
 {
-	static const char *const kinds[] = { "user", "pid", "mnt", "net", "ipc", "uts", "cgroup" };
+	static const char *const kinds[] = { "pid", "mnt", "net", "ipc", "uts", "cgroup", "user" };
+	/* The kernel makes no user namespace for a process in a chroot. */
+	const bool has_user = is_mount("/");
 	char path[64], ours[64], theirs[64];
 	static char text[4096];
 	ssize_t n;
 
 	start_spinning("spaces");
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(kinds) - !has_user; i++) {
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", kinds[i]);
 		n = readlink(path, ours, sizeof(ours) - 1);
 		ck_assert_int_gt(n, 0);
@@ -65,7 +75,8 @@ START_TEST(test_namespaces)
 	}
 	/* It knows no user of the host, and is alone among processes. */
 	read_text("uid_map", text, sizeof(text));
-	ck_assert_str_eq(text, "");
+	if (has_user)
+		ck_assert_str_eq(text, "");
 	read_text("status", text, sizeof(text));
 	snprintf(path, sizeof(path), "NSpid:\t%d\t1\n", spinning_pid);
 	expect_line(text, path);
