@@ -48,13 +48,23 @@ int vmm_mem_check(const struct vmm_mem *mem, uint64_t gpa, uint64_t length_bytes
 	return rest.length_bytes == 0 ? 0 : -VMM_EGUEST;
 }
 
-/*
- * Copies each byte once. What fits an aligned word is one access, so that a field of a ring or a
- * register in memory is never seen in halves.
- */
-static void copy(void *to, const void *from, size_t length, bool aligned)
+/* A load and a store of 16 bytes each, not a call. */
+struct chunk {
+	uint8_t bytes[16];
+};
+
+static inline void copy_chunk(uint8_t *to, const uint8_t *from)
 {
-	if (aligned) {
+	struct chunk chunk;
+
+	memcpy(&chunk, from, sizeof(chunk));
+	memcpy(to, &chunk, sizeof(chunk));
+}
+
+/* Of at most 16 bytes. What fits an aligned word is one access. */
+static void copy_word(uint8_t *to, const uint8_t *from, size_t length)
+{
+	if ((((uintptr_t)to | (uintptr_t)from) & (length - 1)) == 0) {
 		switch (length) {
 		case 2: {
 			uint16_t value = __atomic_load_n((const uint16_t *)from, __ATOMIC_RELAXED);
@@ -81,9 +91,27 @@ static void copy(void *to, const void *from, size_t length, bool aligned)
 	memcpy(to, from, length);
 }
 
-static bool both_aligned(const void *a, const void *b, size_t length)
+/*
+ * Copies once; what fits an aligned word is one access, so that a field of a ring or a register in
+ * memory is never seen in halves. Most copies are headers: those of up to 64 bytes are made here,
+ * which costs no more than a call of memcpy(). Like there, their last bytes may be read twice; what
+ * is in the copy afterwards is one of the two.
+ */
+static inline void copy(uint8_t *to, const uint8_t *from, size_t length)
 {
-	return (((uintptr_t)a | (uintptr_t)b) & (length - 1)) == 0;
+	if (length > 64) {
+		memcpy(to, from, length);
+	} else if (length > 32) {
+		copy_chunk(to, from);
+		copy_chunk(to + 16, from + 16);
+		copy_chunk(to + length - 32, from + length - 32);
+		copy_chunk(to + length - 16, from + length - 16);
+	} else if (length > 16) {
+		copy_chunk(to, from);
+		copy_chunk(to + length - 16, from + length - 16);
+	} else {
+		copy_word(to, from, length);
+	}
 }
 
 /*
@@ -107,60 +135,61 @@ static inline const struct region *find_whole(
 	return NULL;
 }
 
-int vmm_mem_read(const struct vmm_mem *mem, uint64_t gpa, void *data, size_t length_bytes)
+/* Apart from the one copy that nearly each is: the range crosses regions, or is none. */
+__attribute__((noinline)) static int read_pieces(
+	const struct vmm_mem *mem, uint64_t gpa, uint8_t *to, size_t length_bytes)
 {
 	struct rest rest = { gpa, length_bytes };
-	const struct region *whole;
-	uint8_t *to = data;
 	struct piece piece;
-	uint64_t offset;
 	int r;
 
-	whole = find_whole(mem, gpa, length_bytes, &offset);
-	if (whole) {
-		const uint8_t *from = whole->host + offset;
-
-		copy(to, from, length_bytes, both_aligned(to, from, length_bytes));
-		return 0;
-	}
 	r = vmm_mem_check(mem, gpa, length_bytes, false);
 	if (r < 0)
 		return r;
-	for (; vmm_mem_next_piece(mem, &rest, &piece); to += piece.length_bytes) {
-		const uint8_t *from = piece.region->host + piece.offset;
+	for (; vmm_mem_next_piece(mem, &rest, &piece); to += piece.length_bytes)
+		copy(to, piece.region->host + piece.offset, piece.length_bytes);
+	return 0;
+}
 
-		copy(to, from, piece.length_bytes, both_aligned(to, from, piece.length_bytes));
+int vmm_mem_read(const struct vmm_mem *mem, uint64_t gpa, void *data, size_t length_bytes)
+{
+	const struct region *whole;
+	uint64_t offset;
+
+	whole = find_whole(mem, gpa, length_bytes, &offset);
+	if (!whole)
+		return read_pieces(mem, gpa, data, length_bytes);
+	copy(data, whole->host + offset, length_bytes);
+	return 0;
+}
+
+/* The same, or what is written has to be marked, or may not be. */
+__attribute__((noinline)) static int write_pieces(
+	struct vmm_mem *mem, uint64_t gpa, const uint8_t *from, size_t length_bytes)
+{
+	struct rest rest = { gpa, length_bytes };
+	struct piece piece;
+	int r;
+
+	r = vmm_mem_check(mem, gpa, length_bytes, true);
+	if (r < 0)
+		return r;
+	for (; vmm_mem_next_piece(mem, &rest, &piece); from += piece.length_bytes) {
+		copy(piece.region->host + piece.offset, from, piece.length_bytes);
+		vmm_mem_region_mark_dirty(piece.region, piece.offset, piece.length_bytes);
 	}
 	return 0;
 }
 
 int vmm_mem_write(struct vmm_mem *mem, uint64_t gpa, const void *data, size_t length_bytes)
 {
-	struct rest rest = { gpa, length_bytes };
 	const struct region *whole;
-	const uint8_t *from = data;
-	struct piece piece;
 	uint64_t offset;
-	int r;
 
 	whole = find_whole(mem, gpa, length_bytes, &offset);
-	if (whole && !whole->read_only) {
-		uint8_t *to = whole->host + offset;
-
-		copy(to, from, length_bytes, both_aligned(to, from, length_bytes));
-		if (whole->dirty)
-			vmm_mem_region_mark_dirty((struct region *)whole, offset, length_bytes);
-		return 0;
-	}
-	r = vmm_mem_check(mem, gpa, length_bytes, true);
-	if (r < 0)
-		return r;
-	for (; vmm_mem_next_piece(mem, &rest, &piece); from += piece.length_bytes) {
-		uint8_t *to = piece.region->host + piece.offset;
-
-		copy(to, from, piece.length_bytes, both_aligned(to, from, piece.length_bytes));
-		vmm_mem_region_mark_dirty(piece.region, piece.offset, piece.length_bytes);
-	}
+	if (!whole || whole->read_only || whole->dirty)
+		return write_pieces(mem, gpa, data, length_bytes);
+	copy(whole->host + offset, data, length_bytes);
 	return 0;
 }
 

@@ -141,6 +141,31 @@ START_TEST(words_at_each_alignment)
 }
 END_TEST
 
+/* With a byte on each side that stays, at each alignment, in one region and across two. */
+START_TEST(copies_of_each_length)
+{
+	uint8_t data[132], back[134], expected[134];
+
+	for (unsigned int i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i + 1);
+	for (size_t length = 0; length <= sizeof(data); length++) {
+		for (uint64_t gpa = NEXT_GPA - 80; gpa < NEXT_GPA + 16; gpa++) {
+			ck_assert_int_eq(vmm_mem_fill(mem, gpa - 1, 0xee, length + 2), 0);
+			ck_assert_int_eq(vmm_mem_write(mem, gpa, data, length), 0);
+			memset(expected, 0xee, length + 2);
+			memcpy(expected + 1, data, length);
+			ck_assert_int_eq(vmm_mem_read(mem, gpa - 1, back, length + 2), 0);
+			ck_assert_mem_eq(back, expected, length + 2);
+			memset(back, 0xdd, sizeof(back));
+			ck_assert_int_eq(vmm_mem_read(mem, gpa, back + 1, length), 0);
+			ck_assert_mem_eq(back + 1, data, length);
+			ck_assert_uint_eq(back[0], 0xdd);
+			ck_assert_uint_eq(back[length + 1], 0xdd);
+		}
+	}
+}
+END_TEST
+
 START_TEST(iovec_splits_and_joins)
 {
 	struct iovec iov[2];
@@ -343,6 +368,7 @@ int main(void)
 	tcase_add_test(tcase, copies_cross_regions);
 	tcase_add_test(tcase, failed_write_writes_nothing);
 	tcase_add_test(tcase, words_at_each_alignment);
+	tcase_add_test(tcase, copies_of_each_length);
 	tcase_add_test(tcase, iovec_splits_and_joins);
 	tcase_add_test(tcase, pointers_stay_in_one_region);
 	tcase_add_loop_test(tcase, hostile_configs, 0, ARRAY_SIZE(configs));
