@@ -307,6 +307,14 @@ int vmm_mem_get_region(const struct vmm_mem *mem, size_t index, struct vmm_mem_r
 	return 0;
 }
 
+int vmm_mem_find_region(const struct vmm_mem *mem, uint64_t gpa, struct vmm_mem_region *ret_region)
+{
+	for (size_t i = 0; i < mem->n_regions; i++)
+		if (mem->regions[i].gpa == gpa)
+			return vmm_mem_get_region(mem, i, ret_region);
+	return -ENOENT;
+}
+
 uint64_t vmm_mem_size_bytes(const struct vmm_mem *mem)
 {
 	uint64_t sum = 0;

@@ -233,12 +233,8 @@ static int take_region(struct vmm_virtio_mem *vm, const struct vmm_virtio_mem_co
 	vm->block_bytes = config->block_bytes ? config->block_bytes : DEFAULT_BLOCK_BYTES;
 	if (vm->block_bytes & (vm->block_bytes - 1) || vm->block_bytes < VMM_MEM_PAGE_BYTES)
 		return -EINVAL;
-	for (size_t i = 0;; i++) {
-		if (vmm_mem_get_region(config->mem, i, &region) < 0)
-			return -EINVAL;
-		if (region.gpa == config->gpa)
-			break;
-	}
+	if (vmm_mem_find_region(config->mem, config->gpa, &region) < 0)
+		return -EINVAL;
 	vm->gpa = region.gpa;
 	vm->n_blocks = region.size_bytes / vm->block_bytes;
 	if (region.read_only || !IS_ALIGNED(region.gpa, vm->block_bytes) ||
@@ -271,8 +267,7 @@ int vmm_virtio_mem_new(
 	struct vmm_virtio_device_config device = {
 		.device_type = DEVICE_TYPE_MEM,
 		.pci_class_code = PCI_CLASS_OTHER_MEMORY,
-		.features =
-			VMM_VIRTIO_RING_FEATURES | VMM_VIRTIO_F_RING_RESET | VMM_VIRTIO_F_IN_ORDER,
+		.features = VMM_VIRTIO_IN_ORDER_FEATURES,
 		.n_queues = 1,
 		.queue_sizes = queue_sizes,
 		.config_size_bytes = sizeof(struct config_space),

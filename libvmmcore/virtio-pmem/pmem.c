@@ -253,15 +253,11 @@ static int start_thread(struct vmm_virtio_pmem *pmem)
 /* The region that starts at gpa and has a file. */
 static int find_region(const struct vmm_mem *mem, uint64_t gpa, struct vmm_mem_region *ret_region)
 {
-	for (size_t i = 0; vmm_mem_get_region(mem, i, ret_region) >= 0; i++) {
-		if (ret_region->gpa != gpa)
-			continue;
-		if (ret_region->fd < 0 || !IS_ALIGNED(gpa, VMM_PMEM_ALIGNMENT) ||
-			!IS_ALIGNED(ret_region->size_bytes, VMM_PMEM_ALIGNMENT))
-			return -EINVAL;
-		return 0;
-	}
-	return -EINVAL;
+	if (vmm_mem_find_region(mem, gpa, ret_region) < 0 || ret_region->fd < 0 ||
+		!IS_ALIGNED(gpa, VMM_PMEM_ALIGNMENT) ||
+		!IS_ALIGNED(ret_region->size_bytes, VMM_PMEM_ALIGNMENT))
+		return -EINVAL;
+	return 0;
 }
 
 DEFINE_POINTER_CLEANUP(struct vmm_virtio_pmem, vmm_virtio_pmem_free);
@@ -274,8 +270,7 @@ int vmm_virtio_pmem_new(
 	struct vmm_virtio_device_config device = {
 		.device_type = DEVICE_TYPE_PMEM,
 		.pci_class_code = PCI_CLASS_OTHER_MEMORY,
-		.features =
-			VMM_VIRTIO_RING_FEATURES | VMM_VIRTIO_F_RING_RESET | VMM_VIRTIO_F_IN_ORDER,
+		.features = VMM_VIRTIO_IN_ORDER_FEATURES,
 		.n_queues = 1,
 		.queue_sizes = queue_sizes,
 		.config_size_bytes = sizeof(struct config_space),

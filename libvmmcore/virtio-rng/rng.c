@@ -134,8 +134,7 @@ int vmm_virtio_rng_new(const struct vmm_virtio_rng_config *config, struct vmm_vi
 	struct vmm_virtio_device_config device = {
 		.device_type = DEVICE_TYPE_ENTROPY,
 		.pci_class_code = PCI_CLASS_OTHER_ENCRYPTION,
-		.features =
-			VMM_VIRTIO_RING_FEATURES | VMM_VIRTIO_F_RING_RESET | VMM_VIRTIO_F_IN_ORDER,
+		.features = VMM_VIRTIO_IN_ORDER_FEATURES,
 		.n_queues = 1,
 		.queue_sizes = queue_sizes,
 		.mem = config->mem,

@@ -191,6 +191,9 @@ START_TEST(pointers_stay_in_one_region)
 		vmm_mem_pointer(mem, LOW_GPA + 16, 16, 16, true), (uint8_t *)low.host + 16);
 	ck_assert_ptr_null(vmm_mem_pointer(mem, LOW_GPA + 8, 16, 16, true));
 	ck_assert_ptr_null(vmm_mem_pointer(mem, NEXT_GPA - 8, 16, 8, true));
+	ck_assert_int_eq(vmm_mem_find_region(mem, LOW_GPA, &low), 0);
+	ck_assert_uint_eq(low.gpa, LOW_GPA);
+	ck_assert_int_eq(vmm_mem_find_region(mem, LOW_GPA + PAGE, &low), -ENOENT);
 	ck_assert_ptr_null(vmm_mem_pointer(mem, ROM_GPA, 16, 8, true));
 	ck_assert_ptr_nonnull(vmm_mem_pointer(mem, ROM_GPA, 16, 8, false));
 }

@@ -94,6 +94,10 @@ VMM_PUBLIC size_t vmm_mem_n_regions(const struct vmm_mem *mem);
 VMM_PUBLIC int vmm_mem_get_region(
 	const struct vmm_mem *mem, size_t index, struct vmm_mem_region *ret_region);
 
+/* The one that starts at gpa. -ENOENT. */
+VMM_PUBLIC int vmm_mem_find_region(
+	const struct vmm_mem *mem, uint64_t gpa, struct vmm_mem_region *ret_region);
+
 /* Sum of all regions, in bytes. */
 VMM_PUBLIC uint64_t vmm_mem_size_bytes(const struct vmm_mem *mem);
 

@@ -166,6 +166,9 @@ struct vmm_virtio_device_config {
  */
 #define VMM_VIRTIO_RING_FEATURES                                                                   \
 	(VMM_VIRTIO_F_INDIRECT_DESC | VMM_VIRTIO_F_EVENT_IDX | VMM_VIRTIO_F_RING_PACKED)
+/* All of them: of a device that answers each request before the next. */
+#define VMM_VIRTIO_IN_ORDER_FEATURES                                                               \
+	(VMM_VIRTIO_RING_FEATURES | VMM_VIRTIO_F_RING_RESET | VMM_VIRTIO_F_IN_ORDER)
 
 /* -EINVAL, -ENOMEM, errno of eventfd. */
 VMM_PUBLIC int vmm_virtio_device_new(
