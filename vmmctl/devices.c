@@ -62,7 +62,9 @@ static void add_device(struct table *table, const struct value *device)
 		strcmp(value_get_string(properties, "Device"), "pmem") == 0
 			? "pmem"
 			: device->items[0].string);
-	if (strcmp(state, "present") == 0)
+	if (value_get_bool(properties, "Broken"))
+		table_add(table, COLOR_RED, "broken");
+	else if (strcmp(state, "present") == 0)
 		table_add(
 			table, "", value_get_bool(properties, "Attached") ? "attached" : "present");
 	else

@@ -201,6 +201,8 @@ static int append_properties(sd_bus_message *reply, const struct vmm_control_dev
 	if (r >= 0)
 		r = append_bool(reply, "Limited", device->flags & VMM_DEVICE_LIMITED);
 	if (r >= 0)
+		r = append_bool(reply, "Broken", device->flags & VMM_DEVICE_BROKEN);
+	if (r >= 0)
 		r = device->kind == VMM_DEVICE_DRIVE ? append_drive(reply, device)
 						     : append_network(reply, device);
 	return r < 0 ? r : device_limits_each(device->kind, device->rate, append_entry, reply);

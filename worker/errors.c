@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * errors: requests that a drive's file has failed, told to clients: at most one event a drive and
- * second, with the last error. Their number is in the drive's counters.
+ * errors: what goes wrong in devices, told in the loop's thread, and with a bound on how often.
+ * Requests that a drive's file has failed: at most one event a drive and second, with the last
+ * error; their number is in the drive's counters. A device that needs a reset by its guest: one
+ * line in the log and one event a device and minute; what else it breaks by then is not told.
  */
 #include <string.h>
 
@@ -9,6 +11,7 @@
 #include "worker/machine.h"
 
 #define BETWEEN_NSEC UINT64_C(1000000000)
+#define BETWEEN_BROKEN_NSEC UINT64_C(60000000000)
 
 void machine_drive_failed(void *userdata, enum vmm_blk_op op, int error)
 {
@@ -17,6 +20,27 @@ void machine_drive_failed(void *userdata, enum vmm_blk_op op, int error)
 	/* Once until the loop has looked, so that failing requests do not keep it busy. */
 	if (atomic_exchange(&virtio->block_error, error) == 0)
 		vmm_loop_event_signal(virtio->machine->failed);
+}
+
+void machine_device_broken(void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+
+	if (!atomic_exchange(&virtio->broken, true))
+		vmm_loop_event_signal(virtio->machine->failed);
+}
+
+/* The device has told the guest already, and others go on. */
+static void tell_broken(struct machine_virtio *virtio, uint64_t now_nsec)
+{
+	struct machine *machine = virtio->machine;
+
+	if (!atomic_exchange(&virtio->broken, false) || now_nsec < virtio->next_broken_nsec)
+		return;
+	virtio->next_broken_nsec = now_nsec + BETWEEN_BROKEN_NSEC;
+	log_message(&machine->log, LOG_PRIORITY_WARNING, LOG_ID_DEVICE, "device-broken",
+		"Device %s needs a reset by the guest.", virtio->id);
+	control_event(machine, VMM_EVENT_DEVICE_BROKEN, 0, virtio->id);
 }
 
 /* When to look again, or 0. */
@@ -43,8 +67,10 @@ static int on_failed(struct vmm_loop_source *source, uint32_t events, void *user
 	for (size_t i = 0; i < machine->n_virtio; i++) {
 		uint64_t due_nsec = 0;
 
-		if (machine_virtio_is_live(&machine->virtio[i]))
-			due_nsec = tell(&machine->virtio[i], now_nsec);
+		if (!machine_virtio_is_live(&machine->virtio[i]))
+			continue;
+		tell_broken(&machine->virtio[i], now_nsec);
+		due_nsec = tell(&machine->virtio[i], now_nsec);
 		if (due_nsec != 0 && (next_nsec == 0 || due_nsec < next_nsec))
 			next_nsec = due_nsec;
 	}

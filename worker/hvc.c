@@ -35,7 +35,7 @@ static int on_due(struct vmm_loop_source *source, uint32_t events, void *userdat
 {
 	struct machine_virtio *virtio = userdata;
 
-	machine_check_broken(virtio, vmm_virtio_console_process(virtio->console));
+	vmm_virtio_console_process(virtio->console);
 	return 0;
 }
 

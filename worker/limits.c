@@ -136,6 +136,8 @@ static void describe(const struct machine_virtio *virtio, struct vmm_control_dev
 	} else {
 		describe_network(virtio, device);
 	}
+	if (vmm_virtio_status(virtio->device) & VMM_VIRTIO_STATUS_NEEDS_RESET)
+		device->flags |= VMM_DEVICE_BROKEN;
 	memcpy(device->rate, virtio->rate, sizeof(device->rate));
 }
 

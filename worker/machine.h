@@ -145,7 +145,8 @@ struct machine_virtio {
 	struct machine_queue queues[MACHINE_MAX_QUEUES];
 	struct vmm_loop_source *due; /* what a limit held back */
 	atomic_bool settling;        /* a pause waits for its requests */
-	bool said_broken;            /* once in a worker's life */
+	atomic_bool broken;          /* it needs a reset, not told yet */
+	uint64_t next_broken_nsec;   /* when the next may be told */
 };
 
 /* An edge-triggered line through an eventfd into the interrupt controller. */
@@ -275,8 +276,6 @@ void machine_get_device(
 
 /* Has the machine's loop serve all its queues. */
 int machine_serve_queues(struct machine_virtio *virtio);
-/* Of a negative result of vmm_virtio_process(): the guest made a fault. Says so once. */
-void machine_check_broken(struct machine_virtio *virtio, int r);
 
 /* hvc.c */
 int machine_add_console(struct machine *machine);
@@ -295,6 +294,7 @@ void machine_stop_thread(struct machine_virtio *virtio);
 
 /* errors.c: any thread; and the phase's part of run.c. */
 void machine_drive_failed(void *userdata, enum vmm_blk_op op, int error);
+void machine_device_broken(void *userdata);
 int machine_watch_errors(struct machine *machine);
 
 /* net.c */

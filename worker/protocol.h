@@ -510,8 +510,9 @@ enum vmm_device_flag {
 	VMM_DEVICE_LINK_DOWN = 1u << 2,
 	VMM_DEVICE_LIMITED = 1u << 3, /* has been held back by its limits */
 	VMM_DEVICE_PMEM = 1u << 4,    /* a drive that is persistent memory: has a size, no more */
+	VMM_DEVICE_BROKEN = 1u << 5,  /* the guest has to reset it */
 };
-#define VMM_DEVICE_FLAGS UINT32_C(0x1f)
+#define VMM_DEVICE_FLAGS UINT32_C(0x3f)
 
 struct vmm_control_device {
 	char id[VMM_DEVICE_ID_SIZE];

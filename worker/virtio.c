@@ -90,6 +90,7 @@ int machine_add_transport(struct machine *machine, struct machine_virtio *virtio
 	size_t index = (size_t)(virtio - machine->virtio);
 	int r;
 
+	vmm_virtio_set_failed(virtio->device, machine_device_broken, virtio);
 	if (!machine->pci)
 		return add_mmio(machine, virtio, index);
 	r = vmm_virtio_pci_new(virtio->device,
@@ -247,25 +248,11 @@ static int add_drive(struct machine *machine, const struct vmm_spec_drive *drive
 
 /* ---- what the machine's loop serves ---- */
 
-/* The device has told the guest already, and others go on. */
-void machine_check_broken(struct machine_virtio *virtio, int r)
-{
-	struct machine *machine = virtio->machine;
-
-	if (r >= 0 || virtio->said_broken)
-		return;
-	virtio->said_broken = true;
-	log_message(&machine->log, LOG_PRIORITY_WARNING, LOG_ID_DEVICE, "device-broken",
-		"Device %s needs a reset by the guest.", virtio->id);
-	control_event(machine, VMM_EVENT_DEVICE_BROKEN, 0, virtio->id);
-}
-
 static int on_kick(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
 	struct machine_queue *queue = userdata;
 
-	machine_check_broken(
-		queue->virtio, vmm_virtio_process(queue->virtio->device, queue->index));
+	vmm_virtio_process(queue->virtio->device, queue->index);
 	return 0;
 }
 
@@ -291,7 +278,7 @@ static int on_rng_due(struct vmm_loop_source *source, uint32_t events, void *use
 {
 	struct machine_virtio *virtio = userdata;
 
-	machine_check_broken(virtio, vmm_virtio_rng_process(virtio->rng));
+	vmm_virtio_rng_process(virtio->rng);
 	return 0;
 }
 

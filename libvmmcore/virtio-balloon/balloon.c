@@ -121,7 +121,7 @@ static int op_queue_reset(void *userdata, unsigned int index)
 	return 0;
 }
 
-/* The driver's members: actual and poison_value. */
+/* The driver's member: actual. poison_value is one only with PAGE_POISON, which is not offered. */
 static void op_write_config(void *userdata, uint32_t offset, const void *data, size_t size)
 {
 	struct vmm_virtio_balloon *balloon = userdata;
@@ -129,7 +129,6 @@ static void op_write_config(void *userdata, uint32_t offset, const void *data, s
 	uint32_t actual;
 
 	memcpy((char *)&written + offset, data, size);
-	balloon->space.poison_value = written.poison_value;
 	balloon->space.actual = written.actual;
 	actual = vmm_le32_get(written.actual);
 	if (__atomic_exchange_n(&balloon->actual, actual, __ATOMIC_RELAXED) == actual)

@@ -206,8 +206,18 @@ static void config_interrupt(struct vmm_virtio_device *device)
 void vmm_virtio_fail(struct vmm_virtio_device *device)
 {
 	/* Told once: a driver that goes on kicking gets no storm of interrupts. */
-	if (!__atomic_exchange_n(&device->needs_reset, true, __ATOMIC_SEQ_CST))
-		config_interrupt(device);
+	if (__atomic_exchange_n(&device->needs_reset, true, __ATOMIC_SEQ_CST))
+		return;
+	config_interrupt(device);
+	if (device->failed)
+		device->failed(device->failed_userdata);
+}
+
+void vmm_virtio_set_failed(
+	struct vmm_virtio_device *device, void (*failed)(void *userdata), void *userdata)
+{
+	device->failed = failed;
+	device->failed_userdata = userdata;
 }
 
 uint64_t vmm_virtio_features(const struct vmm_virtio_device *device)

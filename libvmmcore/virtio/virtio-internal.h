@@ -67,6 +67,8 @@ struct vmm_virtio_device {
 	const struct vmm_virtio_ops *ops;
 	void *userdata;
 	struct vmm_mem *mem;
+	void (*failed)(void *userdata); /* may be NULL */
+	void *failed_userdata;
 	const struct virtio_transport_ops *transport_ops; /* NULL: on no transport */
 	void *transport;
 

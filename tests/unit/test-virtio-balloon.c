@@ -226,6 +226,9 @@ START_TEST(target_and_actual)
 	ck_assert_uint_eq(status.actual_bytes, 2 * DRIVER_RAM_BYTES);
 	ck_assert_uint_eq(changed_to, 2 * DRIVER_RAM_BYTES);
 	/* The target is not the driver's. */
+	driver_config_write(&driver, 12, 0xaa);
+	driver_config_read(&driver, 12, &value, 4);
+	ck_assert_uint_eq(value, 0);
 	driver_config_write(&driver, 0, 77);
 	driver_config_read(&driver, 0, &value, 4);
 	ck_assert_uint_eq(value, 5);

@@ -350,11 +350,18 @@ START_TEST(failed_activation_needs_reset)
 }
 END_TEST
 
+static void count_failure(void *userdata)
+{
+	++*(unsigned int *)userdata;
+}
+
 START_TEST(broken_ring_stops_that_queue_only)
 {
 	struct vring_buffer buffer = { RAM_BYTES, 4, false };
+	unsigned int n_failures = 0;
 
 	start(_i);
+	vmm_virtio_set_failed(echo.device, count_failure, &n_failures);
 	vdriver_send(&driver, 1, &buffer, 1);
 	machine.machine.ops->run(&machine.machine);
 	expect_needs_reset();
@@ -366,6 +373,7 @@ START_TEST(broken_ring_stops_that_queue_only)
 		machine.machine.ops->run(&machine.machine);
 	}
 	ck_assert_uint_eq(vdriver_config_interrupts(&driver), 0);
+	ck_assert_uint_eq(n_failures, 1);
 	ck_assert(vdriver_start(&driver, ring_features(_i), N_QUEUES, 0));
 	ck_assert(!(vdriver_status(&driver) & NEEDS_RESET));
 	expect_echo(1, "again");

@@ -4,6 +4,7 @@
  * and then hammers. Its disks and its machine go on, and the worker's memory, log and time have a
  * bound.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,18 @@ static void await(const char *text)
 		ck_abort_msg("%s", worker.output);
 }
 
+static bool is_broken(int control_fd, uint32_t index)
+{
+	struct vmm_control_index request = { .index = index };
+	struct vmm_control_message reply;
+
+	ck_assert_int_eq(worker_request(&worker, control_fd, VMM_CONTROL_GET_DEVICE, &request,
+				 sizeof(request), -EBADF, &reply),
+		0);
+	ck_assert_uint_eq(reply.device.next, index + 1);
+	return reply.device.flags & VMM_DEVICE_BROKEN;
+}
+
 START_TEST(hostile_guest_hurts_only_itself)
 {
 	const char *elf = getenv("HOSTILE_ELF");
@@ -105,7 +118,11 @@ START_TEST(hostile_guest_hurts_only_itself)
 	/* 150 broken rings and 5000 kicks later. */
 	ck_assert_int_lt(resident_kib(worker.pid), before_kib + 512);
 	ck_assert_uint_lt(worker.n_output, n_output + 4096);
+	ck_assert_uint_ge(count(worker.output, "Device root needs a reset"), 1);
 	ck_assert_uint_le(count(worker.output, "needs a reset"), 20);
+	ck_assert_uint_eq(count(worker.output, "Device data needs a reset"), 0);
+	ck_assert(is_broken(control, 0));
+	ck_assert(!is_broken(control, 1));
 	/* The guest rests, with a device that is broken: nothing goes round and round. */
 	ticks = loop_ticks();
 	usleep(500000);

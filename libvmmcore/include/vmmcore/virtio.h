@@ -213,6 +213,14 @@ VMM_PUBLIC void vmm_virtio_interrupt(struct vmm_virtio_device *device, unsigned 
  */
 VMM_PUBLIC void vmm_virtio_fail(struct vmm_virtio_device *device);
 
+/*
+ * For the monitor, before the device is on a transport: failed() is called each time that
+ * NEEDS_RESET is set, whoever's fault that is. In any thread, with locks of the device held: it
+ * only wakes somebody up.
+ */
+VMM_PUBLIC void vmm_virtio_set_failed(
+	struct vmm_virtio_device *device, void (*failed)(void *userdata), void *userdata);
+
 /* Negotiated; 0 before FEATURES_OK. */
 VMM_PUBLIC uint64_t vmm_virtio_features(const struct vmm_virtio_device *device);
 
