@@ -155,8 +155,8 @@ static const struct config_where *disk_only(const struct config_drive *drive, co
 		{ "[Drive] Engine=", &drive->engine },
 		{ "[Drive] Discard=", &drive->discard },
 		{ "[Drive] BlockSize=", &drive->block_size },
-		{ "[Drive] IOPSLimit=", &drive->iops_limit },
-		{ "[Drive] BandwidthLimit=", &drive->bandwidth_limit },
+		{ "[Drive] IOPSLimit=", &drive->limits.operations.limit },
+		{ "[Drive] BandwidthLimit=", &drive->limits.bytes.limit },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -191,6 +191,53 @@ static int check_pmem(const struct vm_config *config, struct config_messages *me
 			return r;
 	}
 	return 0;
+}
+
+static int check_bucket(const struct vm_config *config, const struct config_bucket *bucket,
+	const char *section, const char *stem, struct config_messages *messages)
+{
+	const struct config_number *number = &bucket->burst;
+	const char *name = "Burst";
+	char key[64];
+
+	if (number->value == 0) {
+		number = &bucket->one_time_burst;
+		name = "OneTimeBurst";
+	}
+	if (bucket->limit.value != 0 || number->value == 0)
+		return 0;
+	snprintf(key, sizeof(key), "[%s] %s%s=", section, stem, name);
+	return config_messages_add(messages, CONFIG_ERROR, file_of(config, number->where),
+		number->where.line, key, "is a burst of %sLimit=, and there is none", stem);
+}
+
+static int check_bursts(const struct vm_config *config, struct config_messages *messages)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < config->n_drives; i++) {
+		const struct config_limits *limits = &config->drives[i].limits;
+
+		r = check_bucket(config, &limits->operations, "Drive", "IOPS", messages);
+		if (r >= 0)
+			r = check_bucket(config, &limits->bytes, "Drive", "Bandwidth", messages);
+	}
+	for (size_t i = 0; r >= 0 && i < config->n_networks; i++) {
+		const struct config_network *network = &config->networks[i];
+		const struct {
+			const struct config_bucket *bucket;
+			const char *stem;
+		} rows[] = {
+			{ &network->receive.bytes, "ReceiveBandwidth" },
+			{ &network->receive.operations, "ReceivePacket" },
+			{ &network->transmit.bytes, "TransmitBandwidth" },
+			{ &network->transmit.operations, "TransmitPacket" },
+		};
+
+		for (size_t j = 0; r >= 0 && j < ARRAY_SIZE(rows); j++)
+			r = check_bucket(config, rows[j].bucket, "Network", rows[j].stem, messages);
+	}
+	return r;
 }
 
 static int check_console_limit(const struct vm_config *config, struct config_messages *messages)
@@ -346,6 +393,8 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 		r = check_serials(config, messages);
 	if (r >= 0)
 		r = check_pmem(config, messages);
+	if (r >= 0)
+		r = check_bursts(config, messages);
 	if (r >= 0)
 		r = check_console_limit(config, messages);
 	if (r >= 0)

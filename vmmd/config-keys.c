@@ -40,6 +40,23 @@ static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 #define VSOCK(member) offsetof(struct config_vsock, member)
 #define DRIVE(member) offsetof(struct config_drive, member)
 #define NETWORK(member) offsetof(struct config_network, member)
+#define MAX_OPERATIONS (UINT64_C(1000) * 1000 * 1000)
+
+/* The keys of a struct config_bucket at offset at. */
+#define BUCKET_ROW(in, key, kind, most, at, member, text)                                          \
+	{                                                                                          \
+		.section = (in), .name = (key), .type = (kind), .maximum = (most),                 \
+		.offset = (at) + offsetof(struct config_bucket, member), .fallback = "0",          \
+		.doc = (text)                                                                      \
+	}
+#define BUCKET_ROWS(in, stem, kind, most, at, text)                                                \
+	BUCKET_ROW(in, stem "Limit", kind, most, at, limit, text),                                 \
+		BUCKET_ROW(in, stem "Burst", kind, most, at, burst,                                \
+			"How much of " stem                                                        \
+			"Limit= is saved up at the most while nothing is asked for; "              \
+			"0 is what it gives in 10 ms."),                                           \
+		BUCKET_ROW(in, stem "OneTimeBurst", kind, most, at, one_time_burst,                \
+			"A burst on top of it that is there once, from the start on.")
 
 static const struct config_key keys[] = {
 	{ .section = "Machine",
@@ -270,20 +287,10 @@ static const struct config_key keys[] = {
 		.fallback = "auto",
 		.doc = "The smallest unit that the guest reads and writes; auto is 512 for files, and a block "
 		       "device's own." },
-	{ .section = "Drive",
-		.name = "IOPSLimit",
-		.type = CONFIG_TYPE_NUMBER,
-		.offset = DRIVE(iops_limit),
-		.maximum = 1000 * 1000 * 1000,
-		.fallback = "0",
-		.doc = "Requests a second; 0 is no limit." },
-	{ .section = "Drive",
-		.name = "BandwidthLimit",
-		.type = CONFIG_TYPE_SIZE,
-		.offset = DRIVE(bandwidth_limit),
-		.maximum = TIB,
-		.fallback = "0",
-		.doc = "Bytes a second, of reads and writes together; 0 is no limit." },
+	BUCKET_ROWS("Drive", "IOPS", CONFIG_TYPE_NUMBER, MAX_OPERATIONS, DRIVE(limits.operations),
+		"Requests a second; 0 is no limit."),
+	BUCKET_ROWS("Drive", "Bandwidth", CONFIG_TYPE_SIZE, TIB, DRIVE(limits.bytes),
+		"Bytes a second, of reads and writes together; 0 is no limit."),
 	{ .section = "Network",
 		.name = "Name",
 		.type = CONFIG_TYPE_NAME,
@@ -301,6 +308,16 @@ static const struct config_key keys[] = {
 		.offset = NETWORK(mac),
 		.doc = "Hardware address; when it is not given, one is made from the names of machine and "
 		       "interface." },
+	BUCKET_ROWS("Network", "ReceiveBandwidth", CONFIG_TYPE_SIZE, TIB, NETWORK(receive.bytes),
+		"Bytes a second that the guest receives; 0 is no limit."),
+	BUCKET_ROWS("Network", "ReceivePacket", CONFIG_TYPE_NUMBER, MAX_OPERATIONS,
+		NETWORK(receive.operations),
+		"Packets a second that the guest receives; 0 is no limit."),
+	BUCKET_ROWS("Network", "TransmitBandwidth", CONFIG_TYPE_SIZE, TIB, NETWORK(transmit.bytes),
+		"Bytes a second that the guest transmits; 0 is no limit."),
+	BUCKET_ROWS("Network", "TransmitPacket", CONFIG_TYPE_NUMBER, MAX_OPERATIONS,
+		NETWORK(transmit.operations),
+		"Packets a second that the guest transmits; 0 is no limit."),
 };
 
 const struct config_key *config_keys(size_t *ret_n)

@@ -167,6 +167,17 @@ struct config_vsock {
 	struct config_number bandwidth_limit; /* bytes a second, each way; 0: none */
 };
 
+/* A token bucket. Without a limit it has no bursts. */
+struct config_bucket {
+	struct config_number limit; /* a second; 0: none */
+	struct config_number burst; /* 0: chosen by the limiter */
+	struct config_number one_time_burst;
+};
+
+struct config_limits {
+	struct config_bucket bytes, operations;
+};
+
 struct config_drive {
 	struct config_string name;
 	struct config_string path;
@@ -177,16 +188,16 @@ struct config_drive {
 	struct config_number discard;   /* boolean */
 	struct config_string serial;    /* not set: the name */
 	struct config_number queues;
-	struct config_number block_size;      /* index of 512, 4096; the file's own where not set */
-	struct config_number iops_limit;      /* a second; 0: none */
-	struct config_number bandwidth_limit; /* bytes a second; 0: none */
-	struct config_where where;            /* of the section's first line */
+	struct config_number block_size; /* index of 512, 4096; the file's own where not set */
+	struct config_limits limits;
+	struct config_where where; /* of the section's first line */
 };
 
 struct config_network {
 	struct config_string name;
 	struct config_string bridge;
 	struct config_string mac; /* "52:54:00:12:34:56"; not set: made from the names */
+	struct config_limits receive, transmit;
 	struct config_where where;
 };
 

@@ -78,6 +78,23 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 	}
 }
 
+static struct vmm_spec_bucket make_bucket(const struct config_bucket *bucket)
+{
+	return (struct vmm_spec_bucket){
+		.rate_per_second = bucket->limit.value,
+		.burst = bucket->burst.value,
+		.one_time_burst = bucket->one_time_burst.value,
+	};
+}
+
+static struct vmm_spec_rate make_rate(const struct config_limits *limits)
+{
+	return (struct vmm_spec_rate){
+		.bytes = make_bucket(&limits->bytes),
+		.ops = make_bucket(&limits->operations),
+	};
+}
+
 void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index)
 {
 	static const uint32_t block_bytes[] = { 0, 512, 4096 };
@@ -88,8 +105,7 @@ void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive
 		.engine = (uint32_t)drive->engine.value,
 		.n_queues = (uint32_t)drive->queues.value,
 		.block_bytes = block_bytes[drive->block_size.value],
-		.rate.ops.rate_per_second = drive->iops_limit.value,
-		.rate.bytes.rate_per_second = drive->bandwidth_limit.value,
+		.rate = make_rate(&drive->limits),
 	};
 	copy_text(to->id, sizeof(to->id), drive->name.value);
 	copy_text(to->serial, sizeof(to->serial),
@@ -105,7 +121,12 @@ void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive
 void spec_fill_network(struct vmm_spec_network *to, const char *machine,
 	const struct config_network *network, uint32_t fd_index)
 {
-	*to = (struct vmm_spec_network){ .n_taps = 1, .tap_fds = { fd_index } };
+	*to = (struct vmm_spec_network){
+		.n_taps = 1,
+		.tap_fds = { fd_index },
+		.receive_rate = make_rate(&network->receive),
+		.transmit_rate = make_rate(&network->transmit),
+	};
 	copy_text(to->id, sizeof(to->id), network->name.value);
 	tap_mac(machine, network, to->mac);
 }

@@ -96,7 +96,7 @@ START_TEST(test_whole_file)
 	ck_assert_str_eq(c->drives[0].name.value, "root");
 	ck_assert_uint_eq(c->drives[0].where.line, 15);
 	ck_assert_uint_eq(c->drives[0].read_only.value, 0);
-	ck_assert_uint_eq(c->drives[0].iops_limit.value, 2000);
+	ck_assert_uint_eq(c->drives[0].limits.operations.limit.value, 2000);
 	ck_assert_uint_eq(c->drives[1].read_only.value, 1);
 	ck_assert_uint_eq(c->n_networks, 1);
 	ck_assert_str_eq(c->networks[0].mac.value, "52:54:00:ab:cd:ef");
@@ -190,6 +190,12 @@ static const struct {
 		"E web.vm:7: [Drive] ReadOnly=: is not for Device=pmem\n" },
 	{ BOOT "[Drive]\nName=a\nPath=/a\nIOPSLimit=5\nDevice=pmem\n",
 		"E web.vm:6: [Drive] IOPSLimit=: is not for Device=pmem\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nBandwidthBurst=1M\nBandwidthLimit=1M\n", "" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nIOPSOneTimeBurst=5\n",
+		"E web.vm:6: [Drive] IOPSOneTimeBurst=: is a burst of IOPSLimit=, and there is none\n" },
+	{ BOOT "[Network]\nName=a\nTransmitPacketBurst=5\nReceivePacketLimit=5\n",
+		"E web.vm:5: [Network] TransmitPacketBurst=: is a burst of TransmitPacketLimit=, and "
+		"there is none\n" },
 	{ BOOT "[Vsock]\nCID=2\n",
 		"E web.vm:4: [Vsock] CID=: \"2\" is not between 3 and 4294967294\n" },
 	{ BOOT "[Machine]\nReadyWhen=guest\n", "" },

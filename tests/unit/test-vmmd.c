@@ -24,8 +24,12 @@ static const char whole[] =
 	"[Boot]\nKernel=/k\nInitrd=/i\nCommandLine=a b\n"
 	"[Vsock]\nCID=77\nBandwidthLimit=2M\n"
 	"[Drive]\nName=one\nPath=/1\nIOPSLimit=7\nBandwidthLimit=1M\nCache=direct\n"
+	"IOPSBurst=70\nIOPSOneTimeBurst=700\nBandwidthBurst=2M\nBandwidthOneTimeBurst=3M\n"
 	"[Drive]\nName=two\nPath=/2\nSerial=S 2\nQueues=4\nBlockSize=4096\nReadOnly=yes\nEngine=threads\nDiscard=yes\n"
-	"[Network]\nName=lan\nMAC=52:54:00:01:02:03\n[Network]\nName=wan\n";
+	"[Network]\nName=lan\nMAC=52:54:00:01:02:03\n"
+	"ReceiveBandwidthLimit=1K\nReceiveBandwidthBurst=2K\nReceivePacketLimit=3\n"
+	"TransmitBandwidthLimit=4K\nTransmitPacketLimit=5\nTransmitPacketOneTimeBurst=6\n"
+	"[Network]\nName=wan\n";
 
 static struct vm_config *load(const char *text)
 {
@@ -162,6 +166,16 @@ START_TEST(test_spec)
 	ck_assert_uint_eq(spec->drives[0].cache, VMM_CACHE_DIRECT);
 	ck_assert_uint_eq(spec->drives[0].rate.ops.rate_per_second, 7);
 	ck_assert_uint_eq(spec->drives[0].rate.bytes.rate_per_second, 1 << 20);
+	ck_assert_uint_eq(spec->drives[0].rate.ops.burst, 70);
+	ck_assert_uint_eq(spec->drives[0].rate.ops.one_time_burst, 700);
+	ck_assert_uint_eq(spec->drives[0].rate.bytes.burst, 2 << 20);
+	ck_assert_uint_eq(spec->drives[0].rate.bytes.one_time_burst, 3 << 20);
+	ck_assert_uint_eq(spec->networks[0].receive_rate.bytes.rate_per_second, 1024);
+	ck_assert_uint_eq(spec->networks[0].receive_rate.bytes.burst, 2048);
+	ck_assert_uint_eq(spec->networks[0].receive_rate.ops.rate_per_second, 3);
+	ck_assert_uint_eq(spec->networks[0].transmit_rate.bytes.rate_per_second, 4096);
+	ck_assert_uint_eq(spec->networks[0].transmit_rate.ops.rate_per_second, 5);
+	ck_assert_uint_eq(spec->networks[0].transmit_rate.ops.one_time_burst, 6);
 	ck_assert_uint_eq(spec->drives[1].flags, VMM_DRIVE_READ_ONLY | VMM_DRIVE_DISCARD);
 	ck_assert_uint_eq(spec->drives[1].engine, VMM_ENGINE_THREADS);
 	ck_assert_str_eq(spec->drives[1].serial, "S 2");
