@@ -34,7 +34,8 @@ static void print_limits(FILE *stream, const struct value *properties)
 	}
 }
 
-/* Persistent memory counts nothing: the guest reads and writes it by itself. */
+/* Persistent memory counts nothing, as the guest reads and writes it by itself; a back end keeps
+ * its counters. */
 static char *format_counter(const struct value *properties, const char *key)
 {
 	return value_get(properties, key) ? format_bytes(value_get_unsigned(properties, key))
@@ -47,10 +48,11 @@ static void add_device(struct table *table, const struct value *device)
 	CLEANUP(free_p) char *size = NULL, *in = NULL, *out = NULL, *limits = NULL;
 	bool is_drive = strcmp(device->items[0].string, "drive") == 0;
 	const char *state = value_get_string(properties, "State");
+	const char *backend = value_get_string(properties, "Backend");
 	FILE *stream;
 	size_t n;
 
-	size = is_drive ? format_bytes(value_get_unsigned(properties, "Size")) : must_strdup("-");
+	size = format_counter(properties, "Size");
 	in = format_counter(properties, is_drive ? "ReadBytes" : "ReceivedBytes");
 	out = format_counter(properties, is_drive ? "WriteBytes" : "TransmittedBytes");
 	stream = must_alloc(open_memstream(&limits, &n));
@@ -62,8 +64,13 @@ static void add_device(struct table *table, const struct value *device)
 		strcmp(value_get_string(properties, "Device"), "pmem") == 0
 			? "pmem"
 			: device->items[0].string);
-	if (value_get_bool(properties, "Broken"))
+	table_add(table, "", backend[0] ? backend : "-");
+	if (value_get_bool(properties, "Failed"))
+		table_add(table, COLOR_RED, "failed");
+	else if (value_get_bool(properties, "Broken"))
 		table_add(table, COLOR_RED, "broken");
+	else if (value_get(properties, "Connected") && !value_get_bool(properties, "Connected"))
+		table_add(table, COLOR_YELLOW, "waiting");
 	else if (strcmp(state, "present") == 0)
 		table_add(
 			table, "", value_get_bool(properties, "Attached") ? "attached" : "present");
@@ -111,12 +118,12 @@ static struct value device_to_json(const struct value *device)
 
 static void print_devices(struct ctl *ctl, const struct value *devices)
 {
-	static const char *const headings[] = { "DEVICE", "KIND", "STATE", "SIZE", "IN", "OUT",
-		"LIMITS" };
+	static const char *const headings[] = { "DEVICE", "KIND", "BACKEND", "STATE", "SIZE", "IN",
+		"OUT", "LIMITS" };
 	struct table table = {
 		.headings = headings,
 		.n_columns = ARRAY_SIZE(headings),
-		.right = 1u << 3 | 1u << 4 | 1u << 5,
+		.right = 1u << 4 | 1u << 5 | 1u << 6,
 	};
 	struct value json = value_array();
 
@@ -131,7 +138,7 @@ static void print_devices(struct ctl *ctl, const struct value *devices)
 	else if (json.n_items > 0)
 		table_print(&table, ctl, stdout);
 	else if (!ctl->quiet)
-		puts("It has no drive and no network.");
+		puts("It has no drive, no network and no share.");
 	table_finish(&table);
 	value_finish(&json);
 }

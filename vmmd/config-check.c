@@ -379,6 +379,11 @@ int config_complete(struct vm_config *config, struct config_messages *messages)
 	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
 		r = complete_section(config, "Network", &config->networks[i],
 			config->networks[i].where, messages);
+	for (size_t i = 0; r >= 0 && i < config->n_shares; i++)
+		r = complete_section(
+			config, "Share", &config->shares[i], config->shares[i].where, messages);
+	if (r >= 0)
+		r = config_check_backends(config, messages);
 	if (r >= 0)
 		r = check_paths(config, messages);
 	if (r >= 0)

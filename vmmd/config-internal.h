@@ -50,10 +50,14 @@ int config_parse_text(struct vm_config *config, unsigned file, const char *text,
 /* After the last file: defaults, what is missing, what contradicts. */
 int config_complete(struct vm_config *config, struct config_messages *messages);
 
+/* config-backend.c: the part of it that is about back ends. */
+int config_check_backends(const struct vm_config *config, struct config_messages *messages);
+
 /* A new, empty one. */
 int config_new(const char *name, struct vm_config **ret);
 int config_add_file(struct vm_config *config, const char *path);
 void config_drive_finish(struct config_drive *drive);
 void config_network_finish(struct config_network *network);
+void config_share_finish(struct config_share *share);
 
 #endif

@@ -15,6 +15,7 @@ const struct config_section config_sections[] = {
 	{ "Vsock", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, vsock) },
 	{ "Drive", true, CONFIG_N_PASS_SECTIONS, 0 },
 	{ "Network", true, CONFIG_N_PASS_SECTIONS, 0 },
+	{ "Share", true, CONFIG_N_PASS_SECTIONS, 0 },
 	{ "Unit", false, CONFIG_PASS_UNIT, 0 },
 	{ "Service", false, CONFIG_PASS_SERVICE, 0 },
 	{ "Install", false, CONFIG_PASS_INSTALL, 0 },
@@ -30,6 +31,8 @@ static const char *const devices[] = { "disk", "pmem", NULL };
 static const char *const block_sizes[] = { "auto", "512", "4096", NULL };
 static const char *const caches[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const readies[] = { "running", "guest", NULL };
+static const char *const formats[] = { "raw", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", NULL };
+static_assert(ARRAY_SIZE(formats) == CONFIG_N_FORMATS + 1, "in the order of the enum");
 static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 
 #define KIB UINT64_C(1024)
@@ -57,6 +60,11 @@ static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 			"0 is what it gives in 10 ms."),                                           \
 		BUCKET_ROW(in, stem "OneTimeBurst", kind, most, at, one_time_burst,                \
 			"A burst on top of it that is there once, from the start on.")
+#define SHARE(member) offsetof(struct config_share, member)
+
+#define RECONNECT_DOC                                                                                   \
+	"Seconds that a back end which has gone is waited for, while the guest sees a pause. Then the " \
+	"device fails, and the machine goes on; 0 does not wait."
 
 static const struct config_key keys[] = {
 	{ .section = "Machine",
@@ -225,9 +233,32 @@ static const struct config_key keys[] = {
 	{ .section = "Drive",
 		.name = "Path",
 		.type = CONFIG_TYPE_PATH,
-		.required = true,
 		.offset = DRIVE(path),
-		.doc = "A raw image or a block device." },
+		.doc = "A raw image or a block device, or an image of another Format=. A drive has either "
+		       "Path= or Socket=." },
+	{ .section = "Drive",
+		.name = "Format",
+		.type = CONFIG_TYPE_CHOICE,
+		.offset = DRIVE(format),
+		.choices = formats,
+		.fallback = "raw",
+		.doc = "What Path= is. It is never found out from the file. All but raw are read by "
+		       "qemu-storage-daemon, which the unit vmm-drive@MACHINE:NAME runs in a sandbox that "
+		       "has nothing but this file: an image with a backing file does not open." },
+	{ .section = "Drive",
+		.name = "Socket",
+		.type = CONFIG_TYPE_PATH,
+		.offset = DRIVE(socket),
+		.doc = "The unix socket of a vhost-user-blk back end, which serves the drive instead of the "
+		       "machine's own engine, and which sees the guest's memory. Its cache, size of blocks, "
+		       "limits and serial number are its own affair." },
+	{ .section = "Drive",
+		.name = "ReconnectSec",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = DRIVE(reconnect),
+		.maximum = 3600,
+		.fallback = "30",
+		.doc = RECONNECT_DOC },
 	{ .section = "Drive",
 		.name = "Device",
 		.type = CONFIG_TYPE_CHOICE,
@@ -303,6 +334,27 @@ static const struct config_key keys[] = {
 		.offset = NETWORK(bridge),
 		.doc = "The host's bridge that the interface's tap device is added to." },
 	{ .section = "Network",
+		.name = "Vhost",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = NETWORK(vhost),
+		.fallback = "no",
+		.doc = "The host's kernel (vhost-net) moves the frames, not the machine's own process. "
+		       "Faster, but code of the kernel then reads what the guest writes: an attack surface "
+		       "that the sandbox does not cover." },
+	{ .section = "Network",
+		.name = "Socket",
+		.type = CONFIG_TYPE_PATH,
+		.offset = NETWORK(socket),
+		.doc = "The unix socket of a vhost-user-net back end, which takes the place of the tap device "
+		       "and sees the guest's memory." },
+	{ .section = "Network",
+		.name = "ReconnectSec",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = NETWORK(reconnect),
+		.maximum = 3600,
+		.fallback = "30",
+		.doc = RECONNECT_DOC },
+	{ .section = "Network",
 		.name = "MAC",
 		.type = CONFIG_TYPE_MAC,
 		.offset = NETWORK(mac),
@@ -318,7 +370,53 @@ static const struct config_key keys[] = {
 	BUCKET_ROWS("Network", "TransmitPacket", CONFIG_TYPE_NUMBER, MAX_OPERATIONS,
 		NETWORK(transmit.operations),
 		"Packets a second that the guest transmits; 0 is no limit."),
+	{ .section = "Share",
+		.name = "Tag",
+		.type = CONFIG_TYPE_NAME,
+		.required = true,
+		.offset = SHARE(tag),
+		.doc = "Name of the share, by which the guest mounts it: mount -t virtiofs TAG DIRECTORY." },
+	{ .section = "Share",
+		.name = "Path",
+		.type = CONFIG_TYPE_PATH,
+		.offset = SHARE(path),
+		.doc = "The host's directory. virtiofsd serves it, run in a sandbox by the unit "
+		       "vmm-share@MACHINE:TAG. The guest has in it what root has: users and modes are the "
+		       "guest's own. A share has either Path= or Socket=." },
+	{ .section = "Share",
+		.name = "ReadOnly",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = SHARE(read_only),
+		.fallback = "no",
+		.doc = "The directory of Path= cannot be changed by the guest." },
+	{ .section = "Share",
+		.name = "Socket",
+		.type = CONFIG_TYPE_PATH,
+		.offset = SHARE(socket),
+		.doc = "The unix socket of a vhost-user-fs back end that somebody else runs." },
+	{ .section = "Share",
+		.name = "ReconnectSec",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = SHARE(reconnect),
+		.maximum = 3600,
+		.fallback = "30",
+		.doc = RECONNECT_DOC " What the guest had open does not survive its back end." },
 };
+
+const char *config_format_name(enum config_format format)
+{
+	return formats[format];
+}
+
+bool config_drive_has_unit(const struct config_drive *drive)
+{
+	return drive->path.value && drive->format.value != CONFIG_FORMAT_RAW;
+}
+
+bool config_share_has_unit(const struct config_share *share)
+{
+	return share->path.value;
+}
 
 const struct config_key *config_keys(size_t *ret_n)
 {

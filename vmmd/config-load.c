@@ -39,6 +39,7 @@ void config_drive_finish(struct config_drive *drive)
 {
 	free(drive->name.value);
 	free(drive->path.value);
+	free(drive->socket.value);
 	free(drive->serial.value);
 	*drive = (struct config_drive){};
 }
@@ -47,8 +48,17 @@ void config_network_finish(struct config_network *network)
 {
 	free(network->name.value);
 	free(network->bridge.value);
+	free(network->socket.value);
 	free(network->mac.value);
 	*network = (struct config_network){};
+}
+
+void config_share_finish(struct config_share *share)
+{
+	free(share->tag.value);
+	free(share->path.value);
+	free(share->socket.value);
+	*share = (struct config_share){};
 }
 
 struct vm_config *vm_config_free(struct vm_config *config)
@@ -71,6 +81,9 @@ struct vm_config *vm_config_free(struct vm_config *config)
 	for (size_t i = 0; i < config->n_networks; i++)
 		config_network_finish(&config->networks[i]);
 	free(config->networks);
+	for (size_t i = 0; i < config->n_shares; i++)
+		config_share_finish(&config->shares[i]);
+	free(config->shares);
 	for (size_t i = 0; i < CONFIG_N_PASS_SECTIONS; i++) {
 		for (size_t j = 0; j < config->pass[i].n_lines; j++)
 			free(config->pass[i].lines[j].text);

@@ -22,6 +22,7 @@ struct parser {
 	bool skip;                            /* in an unknown section */
 	struct config_drive drive;            /* the repeated section in hand */
 	struct config_network network;
+	struct config_share share;
 };
 
 __attribute__((format(printf, 4, 5))) static int say(struct parser *parser,
@@ -58,9 +59,9 @@ static struct label label(const char *section, const char *key)
 	return l;
 }
 
-static bool is_drive(const struct config_section *section)
+static bool is_section(const struct parser *parser, const char *name)
 {
-	return strcmp(section->name, "Drive") == 0;
+	return strcmp(parser->section->name, name) == 0;
 }
 
 /* The struct that the section's keys are members of. */
@@ -68,7 +69,9 @@ static void *section_target(struct parser *parser)
 {
 	if (!parser->section->repeated)
 		return (char *)parser->config + parser->section->offset;
-	return is_drive(parser->section) ? (void *)&parser->drive : (void *)&parser->network;
+	if (is_section(parser, "Drive"))
+		return &parser->drive;
+	return is_section(parser, "Network") ? (void *)&parser->network : (void *)&parser->share;
 }
 
 /* Moves what the section in hand has set over what an earlier file gave. */
@@ -103,8 +106,8 @@ static int duplicate(
 	struct parser *parser, const char *section, unsigned line, const char *name, unsigned first)
 {
 	return config_messages_add(parser->messages, CONFIG_ERROR, parser->path, line,
-		label(section, "Name").text, "\"%s\" is already the name of the one in line %u",
-		name, first);
+		label(section, strcmp(section, "Share") == 0 ? "Tag" : "Name").text,
+		"\"%s\" is already the name of the one in line %u", name, first);
 }
 
 static int end_drive(struct parser *parser)
@@ -159,14 +162,46 @@ static int end_network(struct parser *parser)
 	return 0;
 }
 
+static int end_share(struct parser *parser)
+{
+	struct vm_config *config = parser->config;
+	struct config_share *share = &parser->share, *shares;
+
+	for (size_t i = 0; share->tag.value && i < config->n_shares; i++) {
+		struct config_share *other = &config->shares[i];
+
+		if (!other->tag.value || strcmp(other->tag.value, share->tag.value) != 0)
+			continue;
+		if (other->where.file == parser->file)
+			return duplicate(parser, "Share", share->tag.where.line, share->tag.value,
+				other->where.line);
+		take_set("Share", share, other);
+		return 0;
+	}
+	if (config->n_shares >= CONFIG_MAX_SHARES)
+		return too_many(parser, "Share", share->where.line, CONFIG_MAX_SHARES);
+	shares = reallocarray(config->shares, config->n_shares + 1, sizeof(*shares));
+	if (!shares)
+		return -ENOMEM;
+	config->shares = shares;
+	shares[config->n_shares++] = TAKE(*share, (struct config_share){});
+	return 0;
+}
+
 static int end_section(struct parser *parser)
 {
 	int r = 0;
 
 	if (parser->section && parser->section->repeated) {
-		r = is_drive(parser->section) ? end_drive(parser) : end_network(parser);
+		if (is_section(parser, "Drive"))
+			r = end_drive(parser);
+		else if (is_section(parser, "Network"))
+			r = end_network(parser);
+		else
+			r = end_share(parser);
 		config_drive_finish(&parser->drive);
 		config_network_finish(&parser->network);
+		config_share_finish(&parser->share);
 	}
 	parser->section = NULL;
 	return r;
@@ -206,6 +241,7 @@ static int begin_section(struct parser *parser, char *line)
 	parser->skip = false;
 	parser->drive.where = where;
 	parser->network.where = where;
+	parser->share.where = where;
 	return 0;
 }
 

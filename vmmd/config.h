@@ -6,9 +6,9 @@
  * keys.
  *
  * Syntax: [Section] lines, Key=Value lines, comments from # or ; at the start of a line, a
- * backslash at the end joins the next line. [Drive] and [Network] may stand several times; in
- * a drop-in a section whose Name= is known changes that one. The lines of [Unit], [Service] and
- * [Install] are kept as they are, for the generator.
+ * backslash at the end joins the next line. [Drive], [Network] and [Share] may stand several times;
+ * in a drop-in a section whose Name= (a share's Tag=) is known changes that one. The lines of
+ * [Unit], [Service] and [Install] are kept as they are, for the generator.
  *
  * Everything is bounded by the CONFIG_MAX_ values. A library without D-Bus, systemd or a log:
  * vmmd, vmmctl and the generator link it. It prints nothing: what is wrong comes back as
@@ -33,6 +33,7 @@ enum {
 	CONFIG_MAX_DRIVES = 24,
 	CONFIG_MAX_NETWORKS = 8,
 	CONFIG_MAX_PMEM = 8,
+	CONFIG_MAX_SHARES = 8,
 	CONFIG_MAX_LINES = 1024, /* passed through, all files together */
 	CONFIG_MAX_MESSAGES = 64,
 	CONFIG_MAX_NAME = 27,
@@ -129,6 +130,20 @@ enum config_engine {
 	CONFIG_ENGINE_IO_URING,
 };
 
+enum config_format {
+	CONFIG_FORMAT_RAW,
+	CONFIG_FORMAT_QCOW2,
+	CONFIG_FORMAT_QED,
+	CONFIG_FORMAT_VDI,
+	CONFIG_FORMAT_VHDX,
+	CONFIG_FORMAT_VMDK,
+	CONFIG_FORMAT_VPC,
+	CONFIG_N_FORMATS,
+};
+
+/* As it is written: "qcow2". */
+const char *config_format_name(enum config_format format);
+
 enum { CONFIG_MAX_READY_TEXT = 63 };
 
 enum config_ready {
@@ -180,8 +195,11 @@ struct config_limits {
 
 struct config_drive {
 	struct config_string name;
-	struct config_string path;
+	struct config_string path;      /* either this */
 	struct config_number device;    /* enum config_device */
+	struct config_string socket;    /* or this: of a vhost-user-blk back end */
+	struct config_number format;    /* enum config_format, of path */
+	struct config_number reconnect; /* seconds */
 	struct config_number read_only; /* boolean */
 	struct config_number cache;     /* enum config_cache */
 	struct config_number engine;    /* enum config_engine */
@@ -196,10 +214,26 @@ struct config_drive {
 struct config_network {
 	struct config_string name;
 	struct config_string bridge;
-	struct config_string mac; /* "52:54:00:12:34:56"; not set: made from the names */
+	struct config_string socket;    /* of a vhost-user-net back end, instead of a tap */
+	struct config_number reconnect; /* seconds */
+	struct config_number vhost;     /* boolean: the host's kernel serves the tap */
+	struct config_string mac;       /* "52:54:00:12:34:56"; not set: made from the names */
 	struct config_limits receive, transmit;
 	struct config_where where;
 };
+
+struct config_share {
+	struct config_string tag;       /* its name, here and in the guest */
+	struct config_string path;      /* either this directory */
+	struct config_string socket;    /* or this: of a vhost-user-fs back end */
+	struct config_number read_only; /* boolean, of path */
+	struct config_number reconnect; /* seconds */
+	struct config_where where;
+};
+
+/* Whether a unit of its own serves it, see vmm-backend@.service(8). */
+bool config_drive_has_unit(const struct config_drive *drive);
+bool config_share_has_unit(const struct config_share *share);
 
 enum config_pass_section {
 	CONFIG_PASS_UNIT,
@@ -232,6 +266,8 @@ struct vm_config {
 	size_t n_drives;
 	struct config_network *networks; /* owned */
 	size_t n_networks;
+	struct config_share *shares; /* owned */
+	size_t n_shares;
 	struct config_pass pass[CONFIG_N_PASS_SECTIONS];
 };
 
@@ -296,7 +332,7 @@ enum config_type {
 	CONFIG_TYPE_STRING, /* any text */
 	CONFIG_TYPE_WORDS,  /* text; several assignments are joined, an empty one starts anew */
 	CONFIG_TYPE_PATH,   /* absolute, without . and .. */
-	CONFIG_TYPE_NAME,   /* a drive's or network's name */
+	CONFIG_TYPE_NAME,   /* a drive's, network's or share's name */
 	CONFIG_TYPE_IFNAME, /* a network interface's name */
 	CONFIG_TYPE_MAC,
 	CONFIG_TYPE_NUMBER,

@@ -113,6 +113,10 @@ static void got_message(struct control *control, const struct vmm_control_messag
 		vsock_guest_asks(control->machine, &message->vsock_request);
 		return;
 	}
+	if (message->header.type == VMM_CONTROL_BACKEND_REQUEST) {
+		backend_is_asked_for(control->machine, &message->backend_request);
+		return;
+	}
 	for (size_t i = 0; i < CONTROL_MAX_REQUESTS; i++) {
 		if (control->requests[i].id == 0 || control->requests[i].id != message->header.id)
 			continue;

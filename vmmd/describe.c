@@ -49,6 +49,10 @@ static void put_config(FILE *f, const struct vm_config *config)
 		fputs(i > 0 ? ",{\"name\":" : "{\"name\":", f);
 		put_string(f, config->drives[i].name.value);
 		put_key_string(f, "path", config->drives[i].path.value);
+		if (config->drives[i].socket.value)
+			put_key_string(f, "socket", config->drives[i].socket.value);
+		put_key_string(f, "format",
+			config_format_name((enum config_format)config->drives[i].format.value));
 		put_key_bool(f, "readOnly", config->drives[i].read_only.value);
 		fputc('}', f);
 	}
@@ -57,6 +61,19 @@ static void put_config(FILE *f, const struct vm_config *config)
 		fputs(i > 0 ? ",{\"name\":" : "{\"name\":", f);
 		put_string(f, config->networks[i].name.value);
 		put_key_string(f, "bridge", config->networks[i].bridge.value);
+		if (config->networks[i].socket.value)
+			put_key_string(f, "socket", config->networks[i].socket.value);
+		put_key_bool(f, "vhost", config->networks[i].vhost.value);
+		fputc('}', f);
+	}
+	fputs("],\"shares\":[", f);
+	for (size_t i = 0; i < config->n_shares; i++) {
+		fputs(i > 0 ? ",{\"tag\":" : "{\"tag\":", f);
+		put_string(f, config->shares[i].tag.value);
+		put_key_string(f, "path", config->shares[i].path.value);
+		if (config->shares[i].socket.value)
+			put_key_string(f, "socket", config->shares[i].socket.value);
+		put_key_bool(f, "readOnly", config->shares[i].read_only.value);
 		fputc('}', f);
 	}
 	fputs("]", f);

@@ -74,6 +74,8 @@ int device_limits_each(enum vmm_device_kind kind, const struct vmm_spec_rate rat
 	struct vmm_spec_rate copy[2];
 	int r = 0;
 
+	if (kind == VMM_DEVICE_SHARE)
+		return 0;
 	memcpy(copy, rate, sizeof(copy));
 	for (size_t i = 0; r >= 0 && i < n; i++) {
 		uint64_t value = *member(copy, i);

@@ -363,6 +363,12 @@ static const struct config_where *find_origin(
 		if (strncmp(reason, prefix, strlen(prefix)) == 0)
 			return &config->drives[i].where;
 	}
+	for (size_t i = 0; i < config->n_shares; i++) {
+		snprintf(prefix, sizeof(prefix), "share %.32s:", config->shares[i].tag.value);
+		*ret_key = "[Share]";
+		if (strncmp(reason, prefix, strlen(prefix)) == 0)
+			return &config->shares[i].where;
+	}
 	for (size_t i = 0; i < config->n_networks; i++) {
 		snprintf(prefix, sizeof(prefix), "network %.32s:", config->networks[i].name.value);
 		*ret_key = "[Network]";

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include "backend.h"
 #include "manager.h"
 #include "vsock.h"
 #include "worker/protocol.h"
@@ -90,6 +91,7 @@ struct machine {
 	struct control *control; /* owned; NULL: not connected */
 
 	struct vsock_budget vsock;
+	struct backend_budget backend;
 	struct job *job;  /* borrowed: the one under way, or NULL */
 	void *spawn;      /* the spawner's */
 	unsigned changes; /* enum machine_change: not told yet */

@@ -13,7 +13,7 @@
 
 /* A worker may say anything; a list has an end all the same. */
 enum {
-	MAX_DEVICES = VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS,
+	MAX_DEVICES = VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS + VMM_SPEC_MAX_SHARES,
 };
 
 /* A device's name, which the worker would drop us for if it were too long. */
@@ -140,6 +140,22 @@ static int append_bool(sd_bus_message *reply, const char *name, bool yes)
 	return sd_bus_message_append(reply, "{sv}", name, "b", (int)yes);
 }
 
+/* Who serves the queues, where the machine itself does not. The counters are with them. */
+static int append_backend(sd_bus_message *reply, const struct vmm_control_device *device)
+{
+	bool is_user = device->flags & VMM_DEVICE_VHOST_USER;
+	int r;
+
+	r = append_text(reply, "Backend", is_user ? "vhost-user" : "vhost");
+	if (r >= 0)
+		r = append_bool(reply, "Connected", !(device->flags & VMM_DEVICE_DISCONNECTED));
+	if (r >= 0)
+		r = append_bool(reply, "Failed", device->flags & VMM_DEVICE_FAILED);
+	if (r >= 0 && is_user)
+		r = append_entry(reply, "Connections", device->in_ops);
+	return r;
+}
+
 static int append_drive(sd_bus_message *reply, const struct vmm_control_device *device)
 {
 	static const char *const engines[VMM_ENGINE_COUNT] = {
@@ -203,13 +219,21 @@ static int append_properties(sd_bus_message *reply, const struct vmm_control_dev
 	if (r >= 0)
 		r = append_bool(reply, "Broken", device->flags & VMM_DEVICE_BROKEN);
 	if (r >= 0)
-		r = device->kind == VMM_DEVICE_DRIVE ? append_drive(reply, device)
-						     : append_network(reply, device);
+		r = device->flags & (VMM_DEVICE_VHOST_USER | VMM_DEVICE_VHOST)
+			    ? append_backend(reply, device)
+		    : device->kind == VMM_DEVICE_DRIVE   ? append_drive(reply, device)
+		    : device->kind == VMM_DEVICE_NETWORK ? append_network(reply, device)
+							 : 0;
 	return r < 0 ? r : device_limits_each(device->kind, device->rate, append_entry, reply);
 }
 
 static int append_device(sd_bus_message *reply, const struct vmm_control_device *device)
 {
+	static const char *const kinds[VMM_DEVICE_KIND_COUNT] = {
+		[VMM_DEVICE_DRIVE] = "drive",
+		[VMM_DEVICE_NETWORK] = "network",
+		[VMM_DEVICE_SHARE] = "share",
+	};
 	int r;
 
 	/* What the worker calls it was checked for its end only; the bus refuses all but UTF-8. */
@@ -218,8 +242,7 @@ static int append_device(sd_bus_message *reply, const struct vmm_control_device 
 			return -EBADMSG;
 	r = sd_bus_message_open_container(reply, 'r', "ssa{sv}");
 	if (r >= 0)
-		r = sd_bus_message_append(reply, "ss",
-			device->kind == VMM_DEVICE_DRIVE ? "drive" : "network", device->id);
+		r = sd_bus_message_append(reply, "ss", kinds[device->kind], device->id);
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "{sv}");
 	if (r >= 0)

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <linux/kvm.h>
 #include <stdarg.h>
@@ -29,6 +30,7 @@ enum {
 
 struct opener {
 	const struct vm_config *config;
+	const struct resources_order *order;
 	enum resources_mode mode;
 	struct resources_result *result;
 	char *text;
@@ -227,6 +229,111 @@ static int lock_drive(struct opener *opener, const struct config_drive *drive, i
 		"\"%s\" is in use by another machine or program", drive->path.value);
 }
 
+/* ---- what somebody else serves ---- */
+
+static int connect_to(struct opener *opener, const char *key, struct config_where where,
+	const char *path, const char *unit)
+{
+	CLEANUP(close_p) int fd = -EBADF;
+	struct stat st;
+	int r;
+
+	/* One that is not there yet may come with the machine. */
+	if (opener->mode == RESOURCES_CHECK) {
+		if (stat(path, &st) < 0 || S_ISSOCK(st.st_mode))
+			return 0;
+		return refuse(
+			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
+	}
+	r = backend_connect(path,
+		opener->mode == RESOURCES_TAKE_BACKEND ? RESOURCES_AGAIN_PATIENCE_MSEC
+						       : RESOURCES_START_PATIENCE_MSEC,
+		&fd);
+	if (r == -ENOTSOCK)
+		return refuse(
+			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
+	if (r < 0 && unit)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
+			"the unit %s does not listen: %s; systemctl daemon-reload makes it", unit,
+			strerror(-r));
+	if (r < 0) {
+		r = refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
+			"\"%s\": %s: its back end does not listen", path, strerror(-r));
+		/* It may be there when the unit is started again. */
+		opener->result->exit_status = VMM_WORKER_EXIT_FAILURE;
+		return r;
+	}
+	add_fd(opener, &fd);
+	return 0;
+}
+
+/* A device that a unit of ours serves. */
+static int connect_to_unit(struct opener *opener, const char *key, const struct config_string *path,
+	enum vmm_device_kind kind, const char *device)
+{
+	const char *dir = opener->order->backend_dir;
+	char socket[PATH_MAX], unit[160];
+	int r;
+
+	if (!dir)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"needs a unit of its own, and vmmd runs without systemd (--spawn=direct); "
+			"Socket= of a back end that you start works here too");
+	r = backend_unit_socket(dir, kind, opener->config->name, device, socket, sizeof(socket));
+	if (r < 0)
+		return refuse(
+			opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "%s", strerror(-r));
+	snprintf(unit, sizeof(unit), "vmm-%s@%s:%s.socket",
+		kind == VMM_DEVICE_DRIVE ? "drive" : "share", opener->config->name, device);
+	return connect_to(opener, key, path->where, socket, unit);
+}
+
+static int open_image(struct opener *opener, const struct config_drive *drive)
+{
+	struct stat st;
+
+	if (stat(drive->path.value, &st) < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\": %s", drive->path.value, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+			"\"%s\" %s", drive->path.value, file_type(st.st_mode));
+	return connect_to_unit(
+		opener, "[Drive] Format=", &drive->path, VMM_DEVICE_DRIVE, drive->name.value);
+}
+
+static int open_share(struct opener *opener, const struct config_share *share)
+{
+	struct stat st;
+
+	if (share->socket.value)
+		return connect_to(
+			opener, "[Share] Socket=", share->socket.where, share->socket.value, NULL);
+	if (stat(share->path.value, &st) < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Share] Path=", share->path.where,
+			"\"%s\": %s", share->path.value, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Share] Path=", share->path.where,
+			"\"%s\" is no directory", share->path.value);
+	return connect_to_unit(
+		opener, "[Share] Path=", &share->path, VMM_DEVICE_SHARE, share->tag.value);
+}
+
+static int open_vhost_net(struct opener *opener, const struct config_network *network)
+{
+	CLEANUP(close_p) int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Network] Vhost=", network->vhost.where,
+			"/dev/vhost-net: %s: modprobe vhost_net", strerror(errno));
+	if (opener->mode != RESOURCES_CHECK)
+		add_fd(opener, &fd);
+	return 0;
+}
+
+/* ---- drives and networks ---- */
+
 static int open_drive(struct opener *opener, const struct config_drive *drive)
 {
 	int flags = drive->read_only.value ? O_RDONLY : O_RDWR;
@@ -235,6 +342,11 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 	struct stat st;
 	int r;
 
+	if (drive->socket.value)
+		return connect_to(
+			opener, "[Drive] Socket=", drive->socket.where, drive->socket.value, NULL);
+	if (config_drive_has_unit(drive))
+		return open_image(opener, drive);
 	if (drive->cache.value == CONFIG_CACHE_DIRECT)
 		flags |= O_DIRECT;
 	r = open_file(opener, "[Drive] Path=", &drive->path, flags,
@@ -269,6 +381,9 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	char reason[160];
 	int r;
 
+	if (network->socket.value)
+		return connect_to(opener, "[Network] Socket=", network->socket.where,
+			network->socket.value, NULL);
 	if (opener->mode == RESOURCES_CHECK)
 		r = tap_check(network, reason, sizeof(reason));
 	else
@@ -278,7 +393,7 @@ static int open_network(struct opener *opener, const struct config_network *netw
 			"\"%s\": %s", network->name.value, reason);
 	if (fd >= 0)
 		add_fd(opener, &fd);
-	return 0;
+	return network->vhost.value ? open_vhost_net(opener, network) : 0;
 }
 
 /* What there is one of. */
@@ -292,27 +407,64 @@ static int open_machine(struct opener *opener)
 	return r < 0 ? r : open_boot(opener);
 }
 
-int resources_take(const struct vm_config *config, enum resources_mode mode,
+/* Only what has a back end: nothing else is opened for a worker that asks. */
+static int open_backend(struct opener *opener)
+{
+	const struct vm_config *config = opener->config;
+	const char *device = opener->order->device;
+	enum vmm_device_kind kind = opener->order->kind;
+
+	for (size_t i = 0; kind == VMM_DEVICE_DRIVE && i < config->n_drives; i++)
+		if (strcmp(config->drives[i].name.value, device) == 0 &&
+			(config->drives[i].socket.value ||
+				config_drive_has_unit(&config->drives[i])))
+			return open_drive(opener, &config->drives[i]);
+	for (size_t i = 0; kind == VMM_DEVICE_NETWORK && i < config->n_networks; i++)
+		if (strcmp(config->networks[i].name.value, device) == 0 &&
+			config->networks[i].socket.value)
+			return open_network(opener, &config->networks[i]);
+	for (size_t i = 0; kind == VMM_DEVICE_SHARE && i < config->n_shares; i++)
+		if (strcmp(config->shares[i].tag.value, device) == 0)
+			return open_share(opener, &config->shares[i]);
+	return refuse(opener, -VMMD_E_NO_SUCH_DEVICE, "its devices", (struct config_where){},
+		"\"%.64s\" has no back end there", device);
+}
+
+static int open_all(struct opener *opener)
+{
+	const struct vm_config *config = opener->config;
+	int r = 0;
+
+	if (opener->mode == RESOURCES_TAKE_BACKEND)
+		return open_backend(opener);
+	if (opener->mode != RESOURCES_TAKE_DEVICES)
+		r = open_machine(opener);
+	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
+		r = open_drive(opener, &config->drives[i]);
+	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
+		r = open_network(opener, &config->networks[i]);
+	for (size_t i = 0; r >= 0 && i < config->n_shares; i++)
+		r = open_share(opener, &config->shares[i]);
+	return r;
+}
+
+int resources_take(const struct vm_config *config, const struct resources_order *order,
 	struct resources_result *result, char *text, size_t text_size)
 {
 	struct opener opener = {
 		.config = config,
-		.mode = mode,
+		.order = order,
+		.mode = order->mode,
 		.result = result,
 		.text = text,
 		.text_size = text_size,
 	};
-	int r = 0;
+	int r;
 
 	*result = (struct resources_result){};
 	text[0] = 0;
-	if (mode != RESOURCES_TAKE_DEVICES)
-		r = open_machine(&opener);
-	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
-		r = open_drive(&opener, &config->drives[i]);
-	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
-		r = open_network(&opener, &config->networks[i]);
-	if (r < 0 || mode == RESOURCES_CHECK) {
+	r = open_all(&opener);
+	if (r < 0 || order->mode == RESOURCES_CHECK) {
 		for (size_t i = 0; i < result->n_fds; i++)
 			vmm_base_close(result->fds[i]);
 		result->n_fds = 0;

@@ -3,6 +3,7 @@
 #include "resources.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "base/util.h"
 #include "error.h"
 #include "log.h"
+#include "spawn.h"
 #include "worker/message.h"
 
 /* What the child says, in one message with the descriptors. */
@@ -125,7 +127,8 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 
 /* Never returns. Descriptors of vmmd are closed first: a child that hangs holds no lock and
  * no connection. */
-_Noreturn static void child(const struct vm_config *config, enum resources_mode mode, int fd)
+_Noreturn static void child(
+	const struct vm_config *config, const struct resources_order *order, int fd)
 {
 	struct resources_result result;
 	struct answer answer = {};
@@ -137,7 +140,7 @@ _Noreturn static void child(const struct vm_config *config, enum resources_mode 
 	if (fd != 3 && dup3(fd, 3, O_CLOEXEC) < 0)
 		_exit(1);
 	close_range(4, ~0u, 0);
-	resources_take(config, mode, &result, answer.text, sizeof(answer.text));
+	resources_take(config, order, &result, answer.text, sizeof(answer.text));
 	answer.error = result.error;
 	answer.exit_status = result.exit_status;
 	answer.n_fds = (uint32_t)result.n_fds;
@@ -163,14 +166,8 @@ static int watch(struct resources_request *request, pid_t pid)
 		UINT64_C(1000000) * RESOURCES_TIMEOUT_SEC, 10000, on_timeout, request);
 }
 
-int resources_open(struct machine *machine, enum resources_mode mode, resources_done_t done,
-	void *userdata, struct resources_request **ret)
-{
-	return resources_open_config(machine->manager, machine->config, mode, done, userdata, ret);
-}
-
-int resources_open_config(struct manager *manager, const struct vm_config *config,
-	enum resources_mode mode, resources_done_t done, void *userdata,
+static int open_order(struct manager *manager, const struct vm_config *config,
+	const struct resources_order *order, resources_done_t done, void *userdata,
 	struct resources_request **ret)
 {
 	CLEANUP(close_p) int ours = -EBADF, theirs = -EBADF;
@@ -202,7 +199,7 @@ int resources_open_config(struct manager *manager, const struct vm_config *confi
 		return r;
 	}
 	if (pid == 0)
-		child(config, mode, theirs);
+		child(config, order, theirs);
 	/* It is not reaped before the loop runs: the pid is still its own. */
 	request->pidfd = pidfd_open(pid, 0);
 	r = request->pidfd < 0 ? -errno : watch(request, pid);
@@ -213,4 +210,50 @@ int resources_open_config(struct manager *manager, const struct vm_config *confi
 	}
 	*ret = request;
 	return 0;
+}
+
+/* The sockets of units are where their units are: beside a systemd. */
+static const char *backend_dir(const struct manager *manager, char *path, size_t size)
+{
+	if (manager->spawner != &spawner_systemd)
+		return NULL;
+	snprintf(path, size, "%s/backend", manager->run_dir);
+	return path;
+}
+
+int resources_open_config(struct manager *manager, const struct vm_config *config,
+	enum resources_mode mode, resources_done_t done, void *userdata,
+	struct resources_request **ret)
+{
+	char path[PATH_MAX];
+	const struct resources_order order = {
+		.mode = mode,
+		.backend_dir = backend_dir(manager, path, sizeof(path)),
+	};
+
+	return open_order(manager, config, &order, done, userdata, ret);
+}
+
+int resources_open(struct machine *machine, enum resources_mode mode, resources_done_t done,
+	void *userdata, struct resources_request **ret)
+{
+	return resources_open_config(machine->manager, machine->config, mode, done, userdata, ret);
+}
+
+int resources_open_backend(struct machine *machine, enum vmm_device_kind kind, const char *device,
+	resources_done_t done, void *userdata, struct resources_request **ret)
+{
+	struct manager *manager = machine->manager;
+	char path[PATH_MAX];
+	const struct resources_order order = {
+		.mode = RESOURCES_TAKE_BACKEND,
+		.backend_dir = backend_dir(manager, path, sizeof(path)),
+		.kind = kind,
+		.device = device,
+	};
+
+	/* Guests whose back ends die keep no machine from starting. */
+	if (manager->n_children >= RESOURCES_MAX_CHILDREN / 2)
+		return -VMMD_E_LIMITS_EXCEEDED;
+	return open_order(manager, machine->config, &order, done, userdata, ret);
 }

@@ -13,19 +13,34 @@
 enum {
 	RESOURCES_TIMEOUT_SEC = 20,
 	RESOURCES_MAX_CHILDREN = 64,
-	/* kvm, kernel, initrd, drives, a tap a network */
-	RESOURCES_MAX_FDS = 3 + CONFIG_MAX_DRIVES + CONFIG_MAX_NETWORKS,
+	/* kvm, kernel, initrd, drives, a tap and its vhost a network, shares */
+	RESOURCES_MAX_FDS = 3 + CONFIG_MAX_DRIVES + 2 * CONFIG_MAX_NETWORKS + CONFIG_MAX_SHARES,
+	/* How long a back end that is not there yet is waited for: at a start, and later. */
+	RESOURCES_START_PATIENCE_MSEC = 5000,
+	RESOURCES_AGAIN_PATIENCE_MSEC = 300,
 };
 
 enum resources_mode {
 	RESOURCES_CHECK, /* look only: nothing is locked or made, no descriptor comes back */
 	RESOURCES_TAKE,
 	RESOURCES_TAKE_DEVICES, /* drives and networks only */
+	RESOURCES_TAKE_BACKEND, /* a new connection to the back end of one device only */
+};
+
+/* What a child is to do. */
+struct resources_order {
+	enum resources_mode mode;
+	/* Where the units of back ends have their sockets; NULL: there are no units. */
+	const char *backend_dir;
+	/* TAKE_BACKEND: which device. */
+	enum vmm_device_kind kind;
+	const char *device;
 };
 
 /*
- * Descriptors in the order kvm, kernel, initrd (where there is one), drives, networks. Those
- * that the callback leaves here are closed when it returns.
+ * Descriptors in the order kvm, kernel, initrd (where there is one), drives, networks (a tap, and
+ * its vhost where that is asked for), shares. Those that the callback leaves here are closed when
+ * it returns.
  */
 struct resources_result {
 	int error;        /* 0, or negative */
@@ -49,11 +64,20 @@ int resources_open(struct machine *machine, enum resources_mode mode, resources_
 int resources_open_config(struct manager *manager, const struct vm_config *config,
 	enum resources_mode mode, resources_done_t done, void *userdata,
 	struct resources_request **ret);
+/* A connection to the back end of one device, which machine's configuration is to have. */
+int resources_open_backend(struct machine *machine, enum vmm_device_kind kind, const char *device,
+	resources_done_t done, void *userdata, struct resources_request **ret);
 void resources_cancel(struct resources_request *request);
 
 /* In the child: all the opening. 0 and fds, or a negative error with text and exit status.
  * Public for the unit test. */
-int resources_take(const struct vm_config *config, enum resources_mode mode,
+int resources_take(const struct vm_config *config, const struct resources_order *order,
 	struct resources_result *result, char *text, size_t text_size);
+
+/* resources-backend.c: a connection to a unix socket, which is waited for. Negative errno. */
+int backend_connect(const char *path, unsigned int patience_msec, int *ret_fd);
+/* Where the unit that serves a device listens. */
+int backend_unit_socket(const char *dir, enum vmm_device_kind kind, const char *machine,
+	const char *device, char *path, size_t size);
 
 #endif

@@ -12,6 +12,7 @@
 static_assert(CONFIG_MAX_DRIVES <= VMM_SPEC_MAX_DRIVES, "all drives fit");
 static_assert((int)CONFIG_MAX_PMEM == (int)VMM_SPEC_MAX_PMEM, "all of them fit");
 static_assert(CONFIG_MAX_NETWORKS <= VMM_SPEC_MAX_NETWORKS, "all networks fit");
+static_assert(CONFIG_MAX_SHARES <= VMM_SPEC_MAX_SHARES, "all shares fit");
 static_assert(RESOURCES_MAX_FDS + 3 <= VMM_HANDOVER_MAX_FDS, "all descriptors fit");
 static_assert((int)CONFIG_TRANSPORT_PCI == (int)VMM_TRANSPORT_PCI &&
 		      (int)CONFIG_TRANSPORT_MMIO == (int)VMM_TRANSPORT_MMIO,
@@ -98,6 +99,7 @@ static struct vmm_spec_rate make_rate(const struct config_limits *limits)
 void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index)
 {
 	static const uint32_t block_bytes[] = { 0, 512, 4096 };
+	bool elsewhere = drive->socket.value || config_drive_has_unit(drive);
 
 	*to = (struct vmm_spec_drive){
 		.fd = fd_index,
@@ -108,8 +110,15 @@ void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive
 		.rate = make_rate(&drive->limits),
 	};
 	copy_text(to->id, sizeof(to->id), drive->name.value);
-	copy_text(to->serial, sizeof(to->serial),
-		drive->serial.value ? drive->serial.value : drive->name.value);
+	if (elsewhere) {
+		to->flags |= VMM_DRIVE_VHOST_USER;
+		/* The back end's own number, where none is asked for. */
+		if (drive->queues.where.line == 0)
+			to->n_queues = 0;
+	} else {
+		copy_text(to->serial, sizeof(to->serial),
+			drive->serial.value ? drive->serial.value : drive->name.value);
+	}
 	if (drive->device.value == CONFIG_DEVICE_PMEM)
 		to->flags |= VMM_DRIVE_PMEM;
 	if (drive->read_only.value)
@@ -122,11 +131,14 @@ void spec_fill_network(struct vmm_spec_network *to, const char *machine,
 	const struct config_network *network, uint32_t fd_index)
 {
 	*to = (struct vmm_spec_network){
-		.n_taps = 1,
-		.tap_fds = { fd_index },
 		.receive_rate = make_rate(&network->receive),
 		.transmit_rate = make_rate(&network->transmit),
 	};
+	if (!network->socket.value) {
+		to->n_taps = 1;
+		to->tap_fds[0] = fd_index;
+		to->vhost_fds[0] = network->vhost.value ? fd_index + 1 : 0;
+	}
 	copy_text(to->id, sizeof(to->id), network->name.value);
 	tap_mac(machine, network, to->mac);
 }
@@ -150,6 +162,28 @@ static void fill_uuid(struct vmm_spec *spec, const char *name)
 	}
 	if (sd_id128_get_machine_app_specific(id, &id) >= 0)
 		memcpy(spec->uuid, id.bytes, sizeof(spec->uuid));
+}
+
+static void fill_share(
+	struct vmm_spec_share *to, const struct config_share *share, uint32_t fd_index)
+{
+	*to = (struct vmm_spec_share){
+		.fd = fd_index,
+		.reconnect_msec = (uint32_t)share->reconnect.value * 1000,
+	};
+	copy_text(to->id, sizeof(to->id), share->tag.value);
+}
+
+/* Whether another process is to see the guest's memory. */
+static bool has_backend(const struct vmm_spec *spec)
+{
+	for (uint32_t i = 0; i < spec->n_drives; i++)
+		if (spec->drives[i].flags & VMM_DRIVE_VHOST_USER)
+			return true;
+	for (uint32_t i = 0; i < spec->n_networks; i++)
+		if (spec->network_backends[i].fd != 0)
+			return true;
+	return spec->n_shares > 0;
 }
 
 size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
@@ -177,11 +211,29 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	if (config->boot.initrd.value)
 		spec->initrd_fd = n++;
 	spec->n_drives = (uint32_t)config->n_drives;
-	for (size_t i = 0; i < config->n_drives; i++)
+	for (size_t i = 0; i < config->n_drives; i++) {
 		spec_fill_drive(&spec->drives[i], &config->drives[i], n++);
+		if (spec->drives[i].flags & VMM_DRIVE_VHOST_USER)
+			spec->drive_backends[i].reconnect_msec =
+				(uint32_t)config->drives[i].reconnect.value * 1000;
+	}
 	spec->n_networks = (uint32_t)config->n_networks;
-	for (size_t i = 0; i < config->n_networks; i++)
-		spec_fill_network(&spec->networks[i], machine->name, &config->networks[i], n++);
+	for (size_t i = 0; i < config->n_networks; i++) {
+		const struct config_network *network = &config->networks[i];
+
+		spec_fill_network(&spec->networks[i], machine->name, network, n);
+		if (network->socket.value)
+			spec->network_backends[i] = (struct vmm_spec_backend){
+				.fd = n,
+				.reconnect_msec = (uint32_t)network->reconnect.value * 1000,
+			};
+		n += network->vhost.value ? 2 : 1;
+	}
+	spec->n_shares = (uint32_t)config->n_shares;
+	for (size_t i = 0; i < config->n_shares; i++)
+		fill_share(&spec->shares[i], &config->shares[i], n++);
+	if (has_backend(spec))
+		spec->flags |= VMM_SPEC_SHARED_MEMORY;
 	assert(n == result->n_fds + 1);
 	spec->control_fd = n;
 	fds[n++] = sockets->control_fd;

@@ -54,10 +54,6 @@ int machine_check_support(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
 
-	for (uint32_t i = 0; i < spec->n_networks; i++)
-		if (spec->networks[i].vhost_fds[0] != 0)
-			return machine_fail_config(machine, "network %s: this worker has no vhost",
-				spec->networks[i].id);
 	if (spec->vsock_vhost_fd != 0)
 		return machine_fail_config(machine, "vsock: this worker has no vhost");
 	if ((spec->flags & VMM_SPEC_WATCHDOG) && spec->transport != VMM_TRANSPORT_PCI)

@@ -27,6 +27,8 @@ static_assert(sizeof(struct vmm_control_event) == 152, "wire layout");
 static_assert(sizeof(struct vmm_control_stats) == 528, "wire layout");
 static_assert(sizeof(struct vmm_control_vsock_request) == 24, "wire layout");
 static_assert(sizeof(struct vmm_control_vsock_answer) == 8, "wire layout");
+static_assert(sizeof(struct vmm_control_backend_request) == 48, "wire layout");
+static_assert(sizeof(struct vmm_control_backend_answer) == 8, "wire layout");
 static_assert(sizeof(struct vmm_control_memory) == 128, "wire layout");
 static_assert(sizeof(struct vmm_control_memory_target) == 8, "wire layout");
 
@@ -56,6 +58,8 @@ static const struct {
 	[VMM_CONTROL_GET_STATS] = { .reply = sizeof(struct vmm_control_stats) },
 	[VMM_CONTROL_CONNECT_VSOCK] = { sizeof(struct vmm_control_vsock_answer), 0, 1, 1 },
 	[VMM_CONTROL_REFUSE_VSOCK] = { .request = sizeof(struct vmm_control_vsock_answer) },
+	[VMM_CONTROL_CONNECT_BACKEND] = { sizeof(struct vmm_control_backend_answer), 0, 1, 1 },
+	[VMM_CONTROL_REFUSE_BACKEND] = { .request = sizeof(struct vmm_control_backend_answer) },
 	[VMM_CONTROL_GET_MEMORY] = { .reply = sizeof(struct vmm_control_memory) },
 	[VMM_CONTROL_SET_MEMORY] = { .request = sizeof(struct vmm_control_memory_target) },
 };
@@ -216,23 +220,35 @@ static bool stats_are_valid(const struct vmm_control_stats *stats)
 	return true;
 }
 
+static bool backend_request_is_valid(const struct vmm_control_backend_request *request)
+{
+	return request->id != 0 && device_id_ends(request->device) &&
+	       request->kind > VMM_DEVICE_NONE && request->kind < VMM_DEVICE_KIND_COUNT &&
+	       request->reserved == 0;
+}
+
 /* What comes without a request. */
 static int check_news(const struct vmm_control_message *message)
 {
-	const struct vmm_control_vsock_request *request = &message->vsock_request;
+	const struct vmm_control_vsock_request *vsock = &message->vsock_request;
+	const struct vmm_control_header *header = &message->header;
 
-	if (message->header.id != 0 || message->header.result != 0)
+	if (header->id != 0 || header->result != 0)
 		return -EBADMSG;
-	switch (message->header.type) {
+	switch (header->type) {
 	case VMM_CONTROL_EVENT:
-		if (message->header.size != sizeof(message->event) ||
+		if (header->size != sizeof(message->event) ||
 			message->event.event >= VMM_EVENT_COUNT)
 			return -EOPNOTSUPP;
 		return event_is_valid(&message->event) ? 0 : -EBADMSG;
 	case VMM_CONTROL_VSOCK_REQUEST:
-		if (message->header.size != sizeof(*request))
+		if (header->size != sizeof(*vsock))
 			return -EOPNOTSUPP;
-		return request->seqpacket <= 1 && request->reserved == 0 ? 0 : -EBADMSG;
+		return vsock->seqpacket <= 1 && vsock->reserved == 0 ? 0 : -EBADMSG;
+	case VMM_CONTROL_BACKEND_REQUEST:
+		if (header->size != sizeof(message->backend_request))
+			return -EOPNOTSUPP;
+		return backend_request_is_valid(&message->backend_request) ? 0 : -EBADMSG;
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -352,6 +368,13 @@ int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock
 {
 	return send_message(
 		socket_fd, VMM_CONTROL_VSOCK_REQUEST, 0, 0, request, sizeof(*request), NULL, 0);
+}
+
+int vmm_control_send_backend_request(
+	int socket_fd, const struct vmm_control_backend_request *request)
+{
+	return send_message(
+		socket_fd, VMM_CONTROL_BACKEND_REQUEST, 0, 0, request, sizeof(*request), NULL, 0);
 }
 
 void vmm_control_fds_finish(struct vmm_control_fds *fds)

@@ -117,6 +117,10 @@ static struct machine_virtio *need_drive(
 		refuse(client, request, -EOPNOTSUPP, "the drive is persistent memory");
 		return NULL;
 	}
+	if (!virtio->blk) {
+		refuse(client, request, -EOPNOTSUPP, "that is for the drive's back end to know");
+		return NULL;
+	}
 	return virtio;
 }
 
@@ -137,7 +141,9 @@ static void set_rate(struct control_client *client, const struct vmm_control_mes
 		refuse(client, &message->header, -EOPNOTSUPP, "persistent memory has no limits");
 	else
 		answer(client, &message->header, machine_set_rate(virtio, set),
-			"a burst without a rate, or a limit that is out of range");
+			virtio->backend.vhost
+				? "it is served by a back end, which alone could have limits"
+				: "a burst without a rate, or a limit that is out of range");
 }
 
 static void get_device(struct control_client *client, const struct vmm_control_message *message)
@@ -333,6 +339,15 @@ static void handle(struct control_client *client, const struct vmm_control_messa
 			vsock_answer(&machine->vsock, message->vsock_answer.id, -ECONNREFUSED),
 			"the guest no longer waits for it");
 		break;
+	case VMM_CONTROL_CONNECT_BACKEND:
+		answer(client, header,
+			backend_answer(machine, message->backend_answer.id, TAKE_FD(fds->fds[0])),
+			"the device no longer waits for it, or it is no socket");
+		break;
+	case VMM_CONTROL_REFUSE_BACKEND:
+		answer(client, header, backend_answer(machine, message->backend_answer.id, -EBADF),
+			"the device no longer waits for it");
+		break;
 	default:
 		refuse(client, header, -EOPNOTSUPP, "not supported");
 		break;
@@ -458,6 +473,24 @@ bool control_ask_vsock(struct machine *machine, const struct vmm_control_vsock_r
 		if (client->fd < 0)
 			continue;
 		if (vmm_control_send_vsock_request(client->fd, request) < 0)
+			drop_client(client);
+		else
+			asked = true;
+	}
+	return asked;
+}
+
+bool control_ask_backend(struct machine *machine, const struct vmm_control_backend_request *request)
+{
+	struct control *control = &machine->control;
+	bool asked = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++) {
+		struct control_client *client = &control->clients[i];
+
+		if (client->fd < 0)
+			continue;
+		if (vmm_control_send_backend_request(client->fd, request) < 0)
 			drop_client(client);
 		else
 			asked = true;

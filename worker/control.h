@@ -49,6 +49,8 @@ int control_check_listener(int fd, int expected_type);
 
 /* Asks all clients. False where there is none. */
 bool control_ask_vsock(struct machine *machine, const struct vmm_control_vsock_request *request);
+bool control_ask_backend(
+	struct machine *machine, const struct vmm_control_backend_request *request);
 
 /* Answers who waits for a pause. result 0 or a negative errno. */
 void control_paused(struct machine *machine, int result);

@@ -12,7 +12,9 @@
 
 static const char *kind_name(const struct machine_virtio *virtio)
 {
-	return virtio->kind == VMM_DEVICE_DRIVE ? "Drive" : "Network";
+	return virtio->kind == VMM_DEVICE_DRIVE     ? "Drive"
+	       : virtio->kind == VMM_DEVICE_NETWORK ? "Network"
+						    : "Share";
 }
 
 /* Once, and not where nobody waits. */
@@ -88,6 +90,10 @@ int hotplug_attach_drive(struct machine *machine, const struct vmm_spec_drive *s
 		*ret_text = "persistent memory cannot be attached while the machine runs";
 		return -EOPNOTSUPP;
 	}
+	if (spec->flags & VMM_DRIVE_VHOST_USER) {
+		*ret_text = "a drive with a back end cannot be attached while the machine runs";
+		return -EOPNOTSUPP;
+	}
 	r = new_device(machine, spec->id, VMM_DEVICE_DRIVE, waiter, &virtio, ret_text);
 	if (r < 0)
 		return r;
@@ -104,7 +110,7 @@ int hotplug_attach_network(struct machine *machine, const struct vmm_spec_networ
 	int r;
 
 	if (spec->vhost_fds[0] != 0) {
-		*ret_text = "a network with vhost cannot be attached while the machine runs";
+		*ret_text = "a network with a back end cannot be attached while the machine runs";
 		return -EOPNOTSUPP;
 	}
 	r = new_device(machine, spec->id, VMM_DEVICE_NETWORK, waiter, &virtio, ret_text);

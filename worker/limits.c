@@ -78,6 +78,8 @@ int machine_set_rate(struct machine_virtio *virtio, const struct vmm_control_set
 			return r;
 		limits[i] = machine_limits(&rate[i]);
 	}
+	if (virtio->backend.vhost)
+		return -EOPNOTSUPP;
 	if (virtio->blk)
 		r = vmm_virtio_blk_set_limits(virtio->blk, &limits[0]);
 	else
@@ -128,7 +130,9 @@ static void describe_network(const struct machine_virtio *virtio, struct vmm_con
 
 static void describe(const struct machine_virtio *virtio, struct vmm_control_device *device)
 {
-	if (virtio->pmem) {
+	if (virtio->backend.vhost) {
+		backend_describe(virtio, device);
+	} else if (virtio->pmem) {
 		device->flags |= VMM_DEVICE_PMEM;
 		device->size_bytes = virtio->pmem_bytes;
 	} else if (virtio->kind == VMM_DEVICE_DRIVE) {

@@ -13,7 +13,7 @@
  *   | memory    | build.c   | RAM below and above the hole                                     |
  *   | vm        | build.c   | KVM, memory slots, then interrupt controllers                    |
  *   | devices   | devices.c | serial port, platform, PCI                                       |
- *   | drives    | virtio.c  | virtio devices on their transport; net.c, vsock.c                |
+ *   | drives    | virtio.c  | virtio devices on their transport; net.c, backend.c, vsock.c     |
  *   | tables    | build.c   | ACPI, SMBIOS                                                     |
  *   | kernel    | build.c   | kernel, initrd, command line                                     |
  *   | control   | control.c | control socket                                                   |
@@ -50,6 +50,7 @@
 #include <vmmcore/virtio.h>
 #include <vmmcore/watchdog.h>
 
+#include "worker/backend.h"
 #include "worker/console.h"
 #include "worker/control.h"
 #include "worker/credentials.h"
@@ -78,7 +79,7 @@
 #define MACHINE_VMGENID_GPA UINT64_C(0xd0000)
 #define MACHINE_VMCLOCK_GPA UINT64_C(0xd1000)
 
-#define MACHINE_MAX_VIRTIO (VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS + 8)
+#define MACHINE_MAX_VIRTIO (VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS + VMM_SPEC_MAX_SHARES + 8)
 
 /* What vCPU threads tell the loop's. */
 enum machine_post {
@@ -126,6 +127,7 @@ struct machine_virtio {
 	struct vmm_net_tap *tap;            /* owned */
 	struct vmm_net_stream *stream;      /* owned */
 	struct vmm_virtio_net *net;         /* owned */
+	struct backend backend;             /* where somebody else serves it */
 	struct vmm_loop *loop;              /* owned: of a thread of its own */
 	enum sandbox_thread thread_kind;    /* of that thread */
 	const char *thread_name;            /* static */
@@ -183,10 +185,12 @@ struct machine {
 	struct vmm_loop_source *guest_watchdog_due;
 	struct vmm_loop_source *failed; /* signalled by machine_drive_failed() */
 	struct vmm_loop_source *failed_timer;
-	struct vmm_loop_source *extend;  /* EXTEND_TIMEOUT_USEC= until it is ready */
-	struct vmm_loop_source *settled; /* devices are paused */
-	_Atomic unsigned int posted;     /* enum machine_post */
-	atomic_bool over;                /* vCPUs run no more guest code */
+	struct vmm_loop_source *extend;   /* EXTEND_TIMEOUT_USEC= until it is ready */
+	struct vmm_loop_source *settled;  /* devices are paused */
+	struct vmm_loop_source *backends; /* signalled by the threads of backend.c */
+	uint64_t last_backend_question;
+	_Atomic unsigned int posted; /* enum machine_post */
+	atomic_bool over;            /* vCPUs run no more guest code */
 	int signal_fd;
 
 	struct vmm_mem *mem;

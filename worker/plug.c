@@ -75,6 +75,7 @@ static void take_apart(struct machine_virtio *virtio)
 	virtio->net = vmm_virtio_net_free(virtio->net);
 	virtio->tap = vmm_net_tap_free(virtio->tap);
 	virtio->stream = vmm_net_stream_free(virtio->stream);
+	backend_free(virtio);
 	virtio->loop = vmm_loop_free(virtio->loop);
 	virtio->device = NULL;
 }

@@ -49,7 +49,7 @@
 
 /* "vmmd" and a version; a change of any layout of broker or spec is a new version. */
 #define VMM_PROTOCOL_MAGIC UINT32_C(0x646d6d76)
-#define VMM_PROTOCOL_VERSION 3
+#define VMM_PROTOCOL_VERSION 4
 
 /* Exit statuses of a worker, see the table "life of a VM". */
 enum vmm_worker_exit {
@@ -72,10 +72,12 @@ enum vmm_worker_exit {
 #define VMM_SPEC_MAX_CPUS 64
 #define VMM_SPEC_MAX_DRIVES 32
 #define VMM_SPEC_MAX_NETWORKS 16
-#define VMM_SPEC_MAX_PMEM 8    /* of the drives */
+#define VMM_SPEC_MAX_PMEM 8 /* of the drives */
+#define VMM_SPEC_MAX_SHARES 16
 #define VMM_SPEC_MAX_QUEUES 16 /* a drive; a network: pairs, see max taps */
 #define VMM_SPEC_MAX_QUEUE_SIZE 1024
 #define VMM_SPEC_MAX_TAPS 8 /* descriptors a network, one a queue pair */
+#define VMM_SPEC_MAX_RECONNECT_MSEC 3600000
 #define VMM_SPEC_MIN_MEMORY_BYTES (UINT64_C(1) << 20)
 #define VMM_SPEC_MAX_MEMORY_BYTES (UINT64_C(1) << 40)
 
@@ -152,8 +154,14 @@ enum vmm_spec_drive_flag {
 	VMM_DRIVE_DISCARD = 1u << 1, /* offer discard and write-zeroes */
 	/* A virtio-pmem: a file, mapped; nothing else but its id counts. Not to be attached. */
 	VMM_DRIVE_PMEM = 1u << 2,
+	/*
+	 * fd is a socket that is connected to a vhost-user back end, which alone knows its cache,
+	 * engine, blocks, serial number and limits; READ_ONLY says what it was told. Needs
+	 * VMM_SPEC_SHARED_MEMORY, as everything of vhost-user does.
+	 */
+	VMM_DRIVE_VHOST_USER = 1u << 3,
 };
-#define VMM_DRIVE_FLAGS UINT32_C(0x7)
+#define VMM_DRIVE_FLAGS UINT32_C(0xf)
 
 struct vmm_spec_drive {
 	char id[VMM_DEVICE_ID_SIZE];  /* unique, [A-Za-z0-9._-]+ */
@@ -180,6 +188,21 @@ struct vmm_spec_network {
 	uint32_t queue_size;
 	struct vmm_spec_rate receive_rate;
 	struct vmm_spec_rate transmit_rate;
+};
+
+/* A vhost-user back end of a network, or of a drive, whose fd it is. */
+struct vmm_spec_backend {
+	uint32_t fd; /* network: a socket that is connected to it, instead of taps and stream */
+	uint32_t reconnect_msec; /* how long one that went is waited for */
+};
+
+/* A directory of the host, through a vhost-user-fs back end. */
+struct vmm_spec_share {
+	char id[VMM_DEVICE_ID_SIZE]; /* unique among the shares: the tag that the guest mounts */
+	uint32_t fd;                 /* a socket that is connected to the back end */
+	uint32_t queue_size;
+	uint32_t reconnect_msec; /* as for drives */
+	uint32_t reserved;
 };
 
 struct vmm_spec {
@@ -227,8 +250,13 @@ struct vmm_spec {
 
 	uint32_t n_drives;
 	uint32_t n_networks;
+	uint32_t n_shares;
+	uint32_t reserved;
 	struct vmm_spec_drive drives[VMM_SPEC_MAX_DRIVES];
 	struct vmm_spec_network networks[VMM_SPEC_MAX_NETWORKS];
+	struct vmm_spec_share shares[VMM_SPEC_MAX_SHARES];
+	struct vmm_spec_backend drive_backends[VMM_SPEC_MAX_DRIVES];
+	struct vmm_spec_backend network_backends[VMM_SPEC_MAX_NETWORKS];
 };
 
 /* A spec of this version that names nothing yet: what a sender starts from. */
@@ -358,11 +386,14 @@ enum vmm_control_type {
 	VMM_CONTROL_REFUSE_VSOCK,   /* struct vmm_control_vsock_answer -> - */
 	VMM_CONTROL_GET_MEMORY,     /* - -> struct vmm_control_memory */
 	VMM_CONTROL_SET_MEMORY,     /* struct vmm_control_memory_target -> - */
+	VMM_CONTROL_CONNECT_BACKEND, /* struct vmm_control_backend_answer, 1 -> - */
+	VMM_CONTROL_REFUSE_BACKEND,  /* struct vmm_control_backend_answer -> - */
 	VMM_CONTROL_COUNT,
 
 	/* without a request; id 0 */
-	VMM_CONTROL_EVENT = 0x1000, /* struct vmm_control_event */
-	VMM_CONTROL_VSOCK_REQUEST,  /* struct vmm_control_vsock_request */
+	VMM_CONTROL_EVENT = 0x1000,  /* struct vmm_control_event */
+	VMM_CONTROL_VSOCK_REQUEST,   /* struct vmm_control_vsock_request */
+	VMM_CONTROL_BACKEND_REQUEST, /* struct vmm_control_backend_request */
 };
 
 /* Requests of the guest that wait for CONNECT_VSOCK or REFUSE_VSOCK at a time; more wait. */
@@ -451,6 +482,7 @@ enum vmm_device_kind {
 	VMM_DEVICE_NONE = 0,
 	VMM_DEVICE_DRIVE,
 	VMM_DEVICE_NETWORK,
+	VMM_DEVICE_SHARE,
 	VMM_DEVICE_KIND_COUNT,
 };
 
@@ -491,7 +523,7 @@ struct vmm_control_detach {
 	uint64_t timeout_usec; /* for the guest to give it up; 0 only with FORCE: is not asked */
 };
 
-/* To walk over all drives and networks: 0, then what next says. */
+/* To walk over all drives, networks and shares: 0, then what next says. */
 struct vmm_control_index {
 	uint32_t index;
 	uint32_t reserved;
@@ -511,8 +543,12 @@ enum vmm_device_flag {
 	VMM_DEVICE_LIMITED = 1u << 3, /* has been held back by its limits */
 	VMM_DEVICE_PMEM = 1u << 4,    /* a drive that is persistent memory: has a size, no more */
 	VMM_DEVICE_BROKEN = 1u << 5,  /* the guest has to reset it */
+	VMM_DEVICE_VHOST_USER = 1u << 6,   /* another process serves it */
+	VMM_DEVICE_VHOST = 1u << 7,        /* the host's kernel serves it */
+	VMM_DEVICE_DISCONNECTED = 1u << 8, /* and that process has gone */
+	VMM_DEVICE_FAILED = 1u << 9,       /* and has not come back in time */
 };
-#define VMM_DEVICE_FLAGS UINT32_C(0x3f)
+#define VMM_DEVICE_FLAGS UINT32_C(0x3ff)
 
 struct vmm_control_device {
 	char id[VMM_DEVICE_ID_SIZE];
@@ -523,7 +559,8 @@ struct vmm_control_device {
 	uint32_t slot;                /* of the PCI bus; 0: none */
 	uint32_t next;                /* index to ask for next */
 	uint64_t size_bytes;          /* drive */
-	uint64_t in_ops, in_bytes;    /* drive: read; network: received by the guest, frames */
+	uint64_t in_ops, in_bytes;    /* drive: read; network: received by the guest, frames; of a
+					 back end: in_ops is how often one was taken */
 	uint64_t out_ops, out_bytes;  /* drive: written; network: transmitted */
 	uint64_t errors;              /* drive: failed requests; network: dropped frames */
 	struct vmm_spec_rate rate[2]; /* as in vmm_control_set_rate */
@@ -562,6 +599,22 @@ struct vmm_control_vsock_request {
 };
 
 struct vmm_control_vsock_answer {
+	uint64_t id;
+};
+
+/*
+ * The vhost-user back end of a device has gone: a new connection to it is asked for. Whoever
+ * answers first decides, with a connected unix stream socket or a refusal; -ENOENT where that was
+ * too late. After a refusal, and where nobody answers, it is asked for again.
+ */
+struct vmm_control_backend_request {
+	uint64_t id; /* of this question */
+	char device[VMM_DEVICE_ID_SIZE];
+	uint32_t kind;
+	uint32_t reserved;
+};
+
+struct vmm_control_backend_answer {
 	uint64_t id;
 };
 
@@ -610,6 +663,8 @@ enum vmm_event {
 	VMM_EVENT_WATCHDOG,        /* the guest's watchdog has expired */
 	VMM_EVENT_DEVICE_ATTACHED, /* value: enum vmm_device_kind; text: its id */
 	VMM_EVENT_DEVICE_DETACHED, /* the same */
+	VMM_EVENT_BACKEND_GONE,    /* the same: its back end has gone */
+	VMM_EVENT_BACKEND_BACK,    /* the same: there is one again */
 	VMM_EVENT_COUNT,
 };
 
@@ -640,6 +695,8 @@ struct vmm_control_message {
 		struct vmm_control_event event;
 		struct vmm_control_vsock_request vsock_request;
 		struct vmm_control_vsock_answer vsock_answer;
+		struct vmm_control_backend_request backend_request;
+		struct vmm_control_backend_answer backend_answer;
 		struct vmm_control_memory memory;
 		struct vmm_control_memory_target memory_target;
 		char text[VMM_TEXT_SIZE]; /* of a failed reply */
@@ -668,6 +725,8 @@ int vmm_control_send_failure(
 	int socket_fd, const struct vmm_control_header *request, int result, const char *text);
 int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event);
 int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request);
+int vmm_control_send_backend_request(
+	int socket_fd, const struct vmm_control_backend_request *request);
 
 /* The descriptors that came with a request. {} is none. */
 struct vmm_control_fds {

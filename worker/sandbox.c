@@ -21,6 +21,7 @@
 #include "policy/seccomp/net-filter.h"
 #include "policy/seccomp/plug-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
+#include "policy/seccomp/vhost-filter.h"
 #include "policy/seccomp/vsock-filter.h"
 #include "worker/machine.h"
 
@@ -362,6 +363,7 @@ int sandbox_enter_thread(const struct sandbox *sandbox, enum sandbox_thread kind
 		[SANDBOX_IO] = { seccomp_io, ARRAY_SIZE(seccomp_io) },
 		[SANDBOX_NET] = { seccomp_net, ARRAY_SIZE(seccomp_net) },
 		[SANDBOX_PLUG] = { seccomp_plug, ARRAY_SIZE(seccomp_plug) },
+		[SANDBOX_VHOST] = { seccomp_vhost, ARRAY_SIZE(seccomp_vhost) },
 		[SANDBOX_VSOCK] = { seccomp_vsock, ARRAY_SIZE(seccomp_vsock) },
 	};
 

@@ -43,6 +43,7 @@ enum sandbox_thread {
 	SANDBOX_NET,
 	SANDBOX_PLUG, /* makes and frees devices */
 	SANDBOX_VSOCK,
+	SANDBOX_VHOST,
 	SANDBOX_N_THREADS,
 };
 

@@ -142,7 +142,47 @@ static int check_queue_size(struct checker *checker, uint32_t size, const char *
 		VMM_SPEC_MAX_QUEUE_SIZE);
 }
 
-static int check_drive(struct checker *checker, const struct vmm_spec_drive *drive)
+static int check_reconnect(
+	struct checker *checker, uint32_t msec, bool vhost_user, const char *what)
+{
+	if (msec > VMM_SPEC_MAX_RECONNECT_MSEC)
+		return bad(checker, "%s: waits %u ms, more than %u, for its back end", what, msec,
+			VMM_SPEC_MAX_RECONNECT_MSEC);
+	if (!vhost_user && msec != 0)
+		return bad(checker, "%s: waits for a back end, and has none", what);
+	return 0;
+}
+
+static bool rate_is_none(const struct vmm_spec_rate *rate)
+{
+	static const struct vmm_spec_rate none;
+
+	return memcmp(rate, &none, sizeof(none)) == 0;
+}
+
+/* What only the back end could do. backend: NULL for one that is attached. */
+static int check_drive_backend(struct checker *checker, const struct vmm_spec_drive *drive,
+	const struct vmm_spec_backend *backend, const char *what)
+{
+	bool vhost_user = drive->flags & VMM_DRIVE_VHOST_USER;
+
+	if (vhost_user && (drive->cache != 0 || drive->engine != 0 || drive->block_bytes != 0 ||
+				  drive->serial[0] || (drive->flags & VMM_DRIVE_DISCARD) ||
+				  !rate_is_none(&drive->rate)))
+		return bad(checker,
+			"%s: cache, engine, blocks, serial, discard and limits are its back end's",
+			what);
+	if (!backend)
+		return 0;
+	if (vhost_user && !(checker->spec->flags & VMM_SPEC_SHARED_MEMORY))
+		return bad(checker, "%s: a back end, and memory that is not shared", what);
+	if (backend->fd != 0)
+		return bad(checker, "%s: a back end's descriptor beside its own", what);
+	return check_reconnect(checker, backend->reconnect_msec, vhost_user, what);
+}
+
+static int check_drive(struct checker *checker, const struct vmm_spec_drive *drive,
+	const struct vmm_spec_backend *backend)
 {
 	char what[64];
 	int r;
@@ -174,6 +214,9 @@ static int check_drive(struct checker *checker, const struct vmm_spec_drive *dri
 	r = check_rate(checker, &drive->rate, what);
 	if (r < 0)
 		return r;
+	r = check_drive_backend(checker, drive, backend, what);
+	if (r < 0)
+		return r;
 	return claim_fd(checker, drive->fd, what, true);
 }
 
@@ -188,7 +231,8 @@ static int check_pmem(struct checker *checker)
 						VMM_SPEC_MAX_PMEM);
 }
 
-static int check_taps(struct checker *checker, const struct vmm_spec_network *net, const char *what)
+static int check_taps(struct checker *checker, const struct vmm_spec_network *net,
+	uint32_t backend_fd, const char *what)
 {
 	bool vhost = net->vhost_fds[0] != 0;
 	int r;
@@ -196,8 +240,8 @@ static int check_taps(struct checker *checker, const struct vmm_spec_network *ne
 	if (net->n_taps > VMM_SPEC_MAX_TAPS)
 		return bad(checker, "%s: %u taps are more than %u", what, net->n_taps,
 			VMM_SPEC_MAX_TAPS);
-	if ((net->n_taps == 0) == (net->stream_fd == 0))
-		return bad(checker, "%s: needs either taps or a stream", what);
+	if ((net->n_taps != 0) + (net->stream_fd != 0) + (backend_fd != 0) != 1)
+		return bad(checker, "%s: needs either taps, a stream or a back end", what);
 	for (uint32_t i = 0; i < VMM_SPEC_MAX_TAPS; i++) {
 		bool used = i < net->n_taps;
 
@@ -212,10 +256,40 @@ static int check_taps(struct checker *checker, const struct vmm_spec_network *ne
 		if (r < 0)
 			return r;
 	}
-	return claim_fd(checker, net->stream_fd, what, false);
+	r = claim_fd(checker, net->stream_fd, what, false);
+	return r < 0 ? r : claim_fd(checker, backend_fd, what, false);
 }
 
-static int check_network(struct checker *checker, const struct vmm_spec_network *net)
+static int check_network_backend(struct checker *checker, const struct vmm_spec_network *net,
+	const struct vmm_spec_backend *backend, const char *what)
+{
+	bool vhost_user = backend->fd != 0, elsewhere = vhost_user || net->vhost_fds[0] != 0;
+
+	if (elsewhere && (!rate_is_none(&net->receive_rate) || !rate_is_none(&net->transmit_rate)))
+		return bad(checker, "%s: limits, and it is served elsewhere", what);
+	if (vhost_user && !(checker->spec->flags & VMM_SPEC_SHARED_MEMORY))
+		return bad(checker, "%s: a back end, and memory that is not shared", what);
+	return check_reconnect(checker, backend->reconnect_msec, vhost_user, what);
+}
+
+static int check_share(struct checker *checker, const struct vmm_spec_share *share)
+{
+	char what[64];
+	int r;
+
+	snprintf(what, sizeof(what), "share %s", share->id);
+	if (share->reserved != 0)
+		return bad(checker, "%s: reserved bytes are not zero", what);
+	if (!(checker->spec->flags & VMM_SPEC_SHARED_MEMORY))
+		return bad(checker, "%s: a back end, and memory that is not shared", what);
+	r = check_queue_size(checker, share->queue_size, what);
+	if (r == 0)
+		r = check_reconnect(checker, share->reconnect_msec, true, what);
+	return r < 0 ? r : claim_fd(checker, share->fd, what, true);
+}
+
+static int check_network(struct checker *checker, const struct vmm_spec_network *net,
+	const struct vmm_spec_backend *backend)
 {
 	char what[64];
 	int r;
@@ -235,7 +309,8 @@ static int check_network(struct checker *checker, const struct vmm_spec_network 
 	r = check_rate(checker, &net->transmit_rate, what);
 	if (r < 0)
 		return r;
-	return check_taps(checker, net, what);
+	r = check_network_backend(checker, net, backend, what);
+	return r < 0 ? r : check_taps(checker, net, backend->fd, what);
 }
 
 static int check_id(struct checker *checker, const char *kind, size_t index, const char *id)
@@ -256,7 +331,7 @@ static int check_drive_of_spec(struct checker *checker, size_t index)
 	for (size_t i = 0; i < index; i++)
 		if (strcmp(checker->spec->drives[i].id, drive->id) == 0)
 			return bad(checker, "drive %s: two drives have this name", drive->id);
-	return check_drive(checker, drive);
+	return check_drive(checker, drive, &checker->spec->drive_backends[index]);
 }
 
 static int check_network_of_spec(struct checker *checker, size_t index)
@@ -270,13 +345,48 @@ static int check_network_of_spec(struct checker *checker, size_t index)
 	for (size_t i = 0; i < index; i++)
 		if (strcmp(checker->spec->networks[i].id, net->id) == 0)
 			return bad(checker, "network %s: two networks have this name", net->id);
-	return check_network(checker, net);
+	return check_network(checker, net, &checker->spec->network_backends[index]);
+}
+
+static int check_share_of_spec(struct checker *checker, size_t index)
+{
+	const struct vmm_spec_share *share = &checker->spec->shares[index];
+	int r;
+
+	r = check_id(checker, "share", index, share->id);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < index; i++)
+		if (strcmp(checker->spec->shares[i].id, share->id) == 0)
+			return bad(checker, "share %s: two shares have this name", share->id);
+	return check_share(checker, share);
+}
+
+static int check_shares(struct checker *checker)
+{
+	static const struct vmm_spec_share no_share;
+	const struct vmm_spec *spec = checker->spec;
+	int r = 0;
+
+	if (spec->n_shares > VMM_SPEC_MAX_SHARES)
+		return bad(
+			checker, "%u shares are more than %u", spec->n_shares, VMM_SPEC_MAX_SHARES);
+	if (spec->reserved != 0)
+		return bad(checker, "reserved bytes are not zero");
+	for (size_t i = 0; r == 0 && i < VMM_SPEC_MAX_SHARES; i++) {
+		if (i < spec->n_shares)
+			r = check_share_of_spec(checker, i);
+		else if (memcmp(&spec->shares[i], &no_share, sizeof(no_share)) != 0)
+			r = bad(checker, "share %zu is not counted, and not empty", i);
+	}
+	return r;
 }
 
 static int check_devices(struct checker *checker)
 {
 	static const struct vmm_spec_drive no_drive;
 	static const struct vmm_spec_network no_network;
+	static const struct vmm_spec_backend no_backend;
 	const struct vmm_spec *spec = checker->spec;
 	int r;
 
@@ -289,7 +399,8 @@ static int check_devices(struct checker *checker)
 	for (size_t i = 0; i < VMM_SPEC_MAX_DRIVES; i++) {
 		if (i < spec->n_drives)
 			r = check_drive_of_spec(checker, i);
-		else if (memcmp(&spec->drives[i], &no_drive, sizeof(no_drive)) != 0)
+		else if (memcmp(&spec->drives[i], &no_drive, sizeof(no_drive)) != 0 ||
+			 memcmp(&spec->drive_backends[i], &no_backend, sizeof(no_backend)) != 0)
 			r = bad(checker, "drive %zu is not counted, and not empty", i);
 		else
 			r = 0;
@@ -299,7 +410,8 @@ static int check_devices(struct checker *checker)
 	for (size_t i = 0; i < VMM_SPEC_MAX_NETWORKS; i++) {
 		if (i < spec->n_networks)
 			r = check_network_of_spec(checker, i);
-		else if (memcmp(&spec->networks[i], &no_network, sizeof(no_network)) != 0)
+		else if (memcmp(&spec->networks[i], &no_network, sizeof(no_network)) != 0 ||
+			 memcmp(&spec->network_backends[i], &no_backend, sizeof(no_backend)) != 0)
 			r = bad(checker, "network %zu is not counted, and not empty", i);
 		else
 			r = 0;
@@ -482,6 +594,9 @@ int vmm_spec_check(
 	r = check_pmem(&checker);
 	if (r < 0)
 		return r;
+	r = check_shares(&checker);
+	if (r < 0)
+		return r;
 	return check_all_named(&checker);
 }
 
@@ -494,7 +609,7 @@ int vmm_spec_check_drive(
 	assert(n_fds >= 1 && n_fds <= VMM_HANDOVER_MAX_FDS);
 	r = check_id(&checker, "drive", 0, drive->id);
 	if (r == 0)
-		r = check_drive(&checker, drive);
+		r = check_drive(&checker, drive, NULL);
 	return r < 0 ? r : check_all_named(&checker);
 }
 
@@ -502,11 +617,12 @@ int vmm_spec_check_network(
 	const struct vmm_spec_network *network, size_t n_fds, char *text, size_t text_size)
 {
 	struct checker checker = { .n_fds = n_fds, .text = text, .text_size = text_size };
+	static const struct vmm_spec_backend no_backend;
 	int r;
 
 	assert(n_fds >= 1 && n_fds <= VMM_HANDOVER_MAX_FDS);
 	r = check_id(&checker, "network", 0, network->id);
 	if (r == 0)
-		r = check_network(&checker, network);
+		r = check_network(&checker, network, &no_backend);
 	return r < 0 ? r : check_all_named(&checker);
 }

@@ -307,18 +307,34 @@ int machine_add_virtio(struct machine *machine)
 {
 	int r;
 
+	r = backend_start(machine);
+	if (r != 0)
+		return r;
 	for (uint32_t i = 0, n_pmem = 0; i < machine->spec->n_drives; i++) {
 		const struct vmm_spec_drive *drive = &machine->spec->drives[i];
 
 		if (drive->flags & VMM_DRIVE_PMEM)
 			r = machine_add_pmem(machine, drive, &machine->pmem[n_pmem++]);
+		else if (drive->flags & VMM_DRIVE_VHOST_USER)
+			r = backend_add_drive(machine, drive, &machine->spec->drive_backends[i]);
 		else
 			r = add_drive(machine, drive);
 		if (r != 0)
 			return r;
 	}
 	for (uint32_t i = 0; i < machine->spec->n_networks; i++) {
-		r = machine_add_network(machine, &machine->spec->networks[i]);
+		const struct vmm_spec_network *network = &machine->spec->networks[i];
+		const struct vmm_spec_backend *backend = &machine->spec->network_backends[i];
+
+		if (backend->fd != 0 || network->vhost_fds[0] != 0)
+			r = backend_add_network(machine, network, backend);
+		else
+			r = machine_add_network(machine, network);
+		if (r != 0)
+			return r;
+	}
+	for (uint32_t i = 0; i < machine->spec->n_shares; i++) {
+		r = backend_add_share(machine, &machine->spec->shares[i]);
 		if (r != 0)
 			return r;
 	}

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "../worker/test-worker.h"
 
@@ -22,6 +23,27 @@ static int open_tap(void)
 	return fd;
 }
 
+/* A network whose back end has answered what its features are before it is asked, and waits. */
+static void add_backend(void)
+{
+	static const struct {
+		uint32_t request, flags, size;
+		uint64_t features;
+	} __attribute__((packed)) answer = {
+		.request = 1, /* GET_FEATURES */
+		.flags = 1 | 1 << 2,
+		.size = 8,
+		.features = UINT64_C(1) << 32, /* VIRTIO_F_VERSION_1 */
+	};
+	struct vmm_spec_network *network = &worker.spec.networks[worker.spec.n_networks];
+	int fds[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	ck_assert_int_eq(write(fds[1], &answer, sizeof(answer)), sizeof(answer));
+	worker.spec.network_backends[worker.spec.n_networks++].fd = worker_add_fd(&worker, fds[0]);
+	*network = (struct vmm_spec_network){ .id = "user", .mac = { 2 } };
+}
+
 void start_full_machine(const char *const *environment)
 {
 	int disk = memfd_create("disk", MFD_CLOEXEC);
@@ -33,7 +55,8 @@ void start_full_machine(const char *const *environment)
 	worker.spec.uid = worker.spec.gid = 65533;
 	add_drive(disk);
 	add_network(open_tap());
-	worker.spec.flags = VMM_SPEC_RNG;
+	add_backend();
+	worker.spec.flags = VMM_SPEC_RNG | VMM_SPEC_SHARED_MEMORY;
 	worker.spec.vsock_cid = 3;
 	worker_exec(&worker, environment);
 	worker_hand_over(&worker);

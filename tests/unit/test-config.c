@@ -230,7 +230,8 @@ static const struct {
 		"W web.vm:3: [Boot] Kernel=: given again; line 2 no longer counts\n"
 		"E web.vm: [Boot] Kernel=: is required and not set\n" },
 	{ BOOT "Initrd=/boot/\n", "E web.vm:3: [Boot] Initrd=: \"/boot/\" names a directory\n" },
-	{ BOOT "[Drive]\nName=a\n", "E web.vm:3: [Drive] Path=: is required and not set\n" },
+	{ BOOT "[Drive]\nName=a\n",
+		"E web.vm:3: [Drive] Path=: is required and not set, and there is no Socket=\n" },
 	{ BOOT "[Drive]\nPath=/a\n", "E web.vm:3: [Drive] Name=: is required and not set\n" },
 	{ BOOT "[Drive]\nName=a\nPath=/a\n[Drive]\nName=a\nPath=/b\n",
 		"E web.vm:7: [Drive] Name=: \"a\" is already the name of the one in line 3\n" },
@@ -244,6 +245,32 @@ static const struct {
 	{ BOOT "[Drive]\nName=abcdefghijklmnopqrstu\nPath=/a\n",
 		"E web.vm:4: [Drive] Name=: \"abcdefghijklmnopqrstu\" is longer than 20 characters\n"
 		"E web.vm:3: [Drive] Name=: is required and not set\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nSocket=/s\n",
+		"E web.vm:6: [Drive] Socket=: excludes Path=\n" },
+	{ BOOT "[Drive]\nName=a\nSocket=/s\nReconnectSec=5\nQueues=4\n", "" },
+	{ BOOT "[Drive]\nName=a\nSocket=/s\nCache=direct\nReadOnly=yes\nFormat=qcow2\n",
+		"E web.vm:6: [Drive] Cache=: is for drives that the machine serves itself, not for "
+		"those with Socket= or Format=\n"
+		"E web.vm:7: [Drive] ReadOnly=: is for the back end to know, where there is a "
+		"Socket=\n"
+		"E web.vm:8: [Drive] Format=: is for drives with Path=\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nFormat=qcow2\nReadOnly=yes\n", "" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nFormat=qcow2\nSerial=x\n",
+		"E web.vm:7: [Drive] Serial=: is for drives that the machine serves itself, not for "
+		"those with Socket= or Format=\n" },
+	{ BOOT "[Network]\nName=a\nSocket=/s\nBridge=br0\nVhost=yes\n",
+		"E web.vm:5: [Network] Socket=: excludes Bridge=: there is no tap\n"
+		"E web.vm:7: [Network] Vhost=: is for taps: Socket= is served by another process\n" },
+	{ BOOT "[Network]\nName=a\nVhost=yes\n", "" },
+	{ BOOT "[Share]\nTag=a\nPath=/a\nReadOnly=yes\n[Share]\nTag=b\nSocket=/s\n", "" },
+	{ BOOT "[Share]\nTag=a\n",
+		"E web.vm:3: [Share] Path=: is required and not set, and there is no Socket=\n" },
+	{ BOOT "[Share]\nPath=/a\n", "E web.vm:3: [Share] Tag=: is required and not set\n" },
+	{ BOOT "[Share]\nTag=a\nPath=/a\n[Share]\nTag=a\nPath=/b\n",
+		"E web.vm:7: [Share] Tag=: \"a\" is already the name of the one in line 3\n" },
+	{ BOOT "[Share]\nTag=a\nSocket=/s\nReadOnly=yes\n",
+		"E web.vm:6: [Share] ReadOnly=: is for the back end to know, where there is a "
+		"Socket=\n" },
 	{ BOOT "[Network]\nName=a\n[Network]\nName=a\n",
 		"E web.vm:6: [Network] Name=: \"a\" is already the name of the one in line 3\n" },
 	{ BOOT "[Network]\nName=a\nMAC=01:00:00:00:00:00\n",

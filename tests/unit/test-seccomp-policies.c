@@ -21,6 +21,7 @@
 #include "policy/seccomp/net-filter.h"
 #include "policy/seccomp/plug-filter.h"
 #include "policy/seccomp/vcpu-filter.h"
+#include "policy/seccomp/vhost-filter.h"
 #include "policy/seccomp/vsock-filter.h"
 #include "seccomp/policy.h"
 #include "unit.h"
@@ -37,6 +38,7 @@ static const struct {
 	{ "net", seccomp_net, ARRAY_SIZE(seccomp_net), 30 },
 	{ "plug", seccomp_plug, ARRAY_SIZE(seccomp_plug), 64 },
 	{ "vsock", seccomp_vsock, ARRAY_SIZE(seccomp_vsock), 30 },
+	{ "vhost", seccomp_vhost, ARRAY_SIZE(seccomp_vhost), 30 },
 };
 
 static char text[VMM_SECCOMP_MAX_TEXT_BYTES];

@@ -438,7 +438,9 @@ START_TEST(test_openings)
 	for (int mode = RESOURCES_CHECK; mode <= RESOURCES_TAKE; mode++) {
 		struct resources_result result;
 
-		resources_take(config, (enum resources_mode)mode, &result, text, sizeof(text));
+		const struct resources_order order = { .mode = (enum resources_mode)mode };
+
+		resources_take(config, &order, &result, text, sizeof(text));
 		ck_assert_str_eq(text, expected);
 		ck_assert_int_eq(result.error == 0, openings[_i].said == NULL);
 		ck_assert_int_eq(result.exit_status, openings[_i].said ? 78 : 0);

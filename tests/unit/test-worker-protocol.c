@@ -91,12 +91,45 @@ static void add_network(const char *id)
 	net->tap_fds[0] = spec.n_fds++;
 }
 
+/* Served by a back end. */
+static void add_user_drive(const char *id)
+{
+	add_drive(id);
+	spec.flags |= VMM_SPEC_SHARED_MEMORY;
+	spec.drives[spec.n_drives - 1].flags = VMM_DRIVE_VHOST_USER;
+	spec.drive_backends[spec.n_drives - 1].reconnect_msec = 30000;
+}
+
+static void add_user_network(const char *id)
+{
+	struct vmm_spec_network *net = &spec.networks[spec.n_networks];
+
+	add_network(id);
+	spec.flags |= VMM_SPEC_SHARED_MEMORY;
+	net->n_taps = 0;
+	spec.network_backends[spec.n_networks - 1].fd = net->tap_fds[0];
+	net->tap_fds[0] = 0;
+}
+
+static void add_share(const char *id)
+{
+	struct vmm_spec_share *share = &spec.shares[spec.n_shares++];
+
+	spec.flags |= VMM_SPEC_SHARED_MEMORY;
+	strcpy(share->id, id);
+	share->fd = spec.n_fds++;
+}
+
 START_TEST(spec_good)
 {
 	ck_assert_int_eq(check(), 0);
 	add_drive("root");
 	add_drive("data");
 	add_network("lan");
+	add_user_drive("qcow");
+	add_user_network("user");
+	add_share("home");
+	add_share("data");
 	strcpy(spec.command_line, "console=ttyS0 root=/dev/vda");
 	ck_assert_msg(check() == 0, "%s", text);
 }
@@ -183,7 +216,41 @@ END_TEST
 	X(net_taps, "taps", add_network("lan"), spec.networks[0].n_taps = 9)                       \
 	X(net_none, "either", add_network("lan"), spec.networks[0].n_taps = 0)                     \
 	X(net_hidden, "more desc", add_network("lan"), spec.networks[0].tap_fds[1] = 1)            \
-	X(net_twice, "network lan", add_network("lan"), add_network("lan"))
+	X(net_twice, "network lan", add_network("lan"), add_network("lan"))                        \
+	X(net_both, "either", add_user_network("lan"), spec.networks[0].n_taps = 1)                \
+	X(net_user_fd, "network lan", add_user_network("lan"), spec.network_backends[0].fd = 2)    \
+	X(net_user_rate, "limits", add_user_network("lan"),                                        \
+		spec.networks[0].transmit_rate.ops.rate_per_second = 1)                            \
+	X(net_user_memory, "not shared", add_user_network("lan"), spec.flags = 0)                  \
+	X(net_wait, "waits", add_network("lan"), spec.network_backends[0].reconnect_msec = 1)      \
+	X(drive_user_cache, "back end's", add_user_drive("d"), spec.drives[0].cache = 1)           \
+	X(drive_user_engine, "back end's", add_user_drive("d"), spec.drives[0].engine = 1)         \
+	X(drive_user_serial, "back end's", add_user_drive("d"), spec.drives[0].serial[0] = 'a')    \
+	X(drive_user_discard, "back end's", add_user_drive("d"),                                   \
+		spec.drives[0].flags |= VMM_DRIVE_DISCARD)                                         \
+	X(drive_user_blocks, "back end's", add_user_drive("d"), spec.drives[0].block_bytes = 512)  \
+	X(drive_user_rate, "back end's", add_user_drive("d"),                                      \
+		spec.drives[0].rate.ops.rate_per_second = 1)                                       \
+	X(drive_user_memory, "not shared", add_user_drive("d"), spec.flags = 0)                    \
+	X(drive_user_wait, "waits", add_user_drive("d"),                                           \
+		spec.drive_backends[0].reconnect_msec = UINT32_MAX)                                \
+	X(drive_wait, "waits", add_drive("d"), spec.drive_backends[0].reconnect_msec = 1)          \
+	X(drive_fds, "beside", add_drive("d"), spec.drive_backends[0].fd = 1)                      \
+	X(backend_hidden, "drive 1", spec.drive_backends[1].reconnect_msec = 1)                    \
+	X(net_backend_hidden, "network 1", spec.network_backends[1].reconnect_msec = 1)            \
+	X(reserved, "reserved", spec.reserved = 1)                                                 \
+	X(shares, "shares", spec.n_shares = 17)                                                    \
+	X(share_hidden, "share 3", spec.shares[3].queue_size = 256)                                \
+	X(share_name, "share 0", add_share(""))                                                    \
+	X(share_name_end, "share 0", add_share("a"); memset(spec.shares[0].id, 'a', 32))           \
+	X(share_name_chars, "share 0", add_share("a b"))                                           \
+	X(share_twice, "share a", add_share("a"), add_share("a"))                                  \
+	X(share_no_fd, "share a", add_share("a"), spec.shares[0].fd = 0, spec.n_fds--)             \
+	X(share_fd, "share a", add_share("a"), spec.shares[0].fd = 1)                              \
+	X(share_queue, "queue size", add_share("a"), spec.shares[0].queue_size = 3)                \
+	X(share_wait, "waits", add_share("a"), spec.shares[0].reconnect_msec = 3600001)            \
+	X(share_reserved, "reserved", add_share("a"), spec.shares[0].reserved = 1)                 \
+	X(share_memory, "not shared", add_share("a"), spec.flags = 0)
 
 BROKEN_TABLE(BROKEN)
 
@@ -517,7 +584,7 @@ static const size_t device_requests[] = {
 	X(rate_unknown, SET_RATE, 0, m->set_rate.members = 1 << 12)                                \
 	X(rate_not_of_drive, SET_RATE, 0, m->set_rate.members = VMM_RATE_OPS << VMM_RATE_SECOND)   \
 	X(rate_kind, SET_RATE, 0, m->set_rate.kind = 0)                                            \
-	X(rate_kind_high, SET_RATE, 0, m->set_rate.kind = 3)                                       \
+	X(rate_kind_high, SET_RATE, 0, m->set_rate.kind = 4)                                       \
 	X(rate_id, SET_RATE, 0, m->set_rate.id[0] = 0)                                             \
 	X(rate_id_end, SET_RATE, 0, memset(m->set_rate.id, 'a', 32))                               \
 	X(rate_huge, SET_RATE, 0, m->set_rate.rate[0].ops.rate_per_second = UINT64_MAX)            \
@@ -628,14 +695,40 @@ START_TEST(control_hostile_device_reply)
 }
 END_TEST
 
+/* A worker that asks for the back end of what there cannot be. */
+START_TEST(control_hostile_backend_request)
+{
+	const struct vmm_control_backend_request good = {
+		.id = 7, .device = "data", .kind = VMM_DEVICE_SHARE
+	};
+	struct vmm_control_backend_request bad[6];
+	struct vmm_control_message message;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		bad[i] = good;
+	bad[0].id = 0;
+	bad[1].kind = VMM_DEVICE_NONE;
+	bad[2].kind = VMM_DEVICE_KIND_COUNT;
+	bad[3].device[0] = 0;
+	memset(bad[4].device, 'a', sizeof(bad[4].device));
+	bad[5].reserved = 1;
+	ck_assert_int_eq(vmm_control_send_backend_request(pair[1], &good), 0);
+	ck_assert_int_eq(vmm_control_receive_answer(pair[0], &message), 0);
+	ck_assert_uint_eq(message.header.type, VMM_CONTROL_BACKEND_REQUEST);
+	ck_assert_str_eq(message.backend_request.device, "data");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		ck_assert_int_eq(vmm_control_send_backend_request(pair[1], &bad[i]), 0);
+		ck_assert_msg(vmm_control_receive_answer(pair[0], &message) == -EBADMSG, "%zu", i);
+	}
+}
+END_TEST
+
 START_TEST(control_hostile)
 {
 	static const uint32_t sizes[] = { 0, 1, 8, 16, 40, 48, sizeof(struct vmm_spec_drive),
 		sizeof(struct vmm_spec_network), 1024 - 32, 1024, UINT32_MAX };
 	struct vmm_control_message message, sent;
 	int n_good = 0;
-
-	static_assert(sizeof(struct vmm_control_set_rate) == sizeof(struct vmm_spec_drive), "once");
 
 	/* Every type with every size and every number of descriptors: only one is right. */
 	for (uint32_t type = 0; type <= VMM_CONTROL_COUNT; type++)
@@ -793,6 +886,7 @@ int main(void)
 	tcase_add_test(tcase, control_stats_hostile);
 	tcase_add_loop_test(tcase, control_hostile_devices, 0, ARRAY_SIZE(hostile_devices));
 	tcase_add_test(tcase, control_hostile_device_reply);
+	tcase_add_test(tcase, control_hostile_backend_request);
 	tcase_add_test(tcase, control_full_socket);
 	return unit_run(suite);
 }

@@ -343,7 +343,7 @@ static const struct {
 	{ no_memory, "memory" },
 	{ too_many_cpus, "CPUs" },
 	{ network_no_tap, "network lan: a descriptor is no tap" },
-	{ network_vhost, "network lan: this worker has no vhost" },
+	{ network_vhost, "network lan: its vhost is none" },
 	{ vsock_vhost, "vsock: this worker has no vhost" },
 	{ watchdog_on_mmio, "watchdog: it is a PCI device" },
 	{ vsock_no_listener, "vsock: the descriptor is no listening" },

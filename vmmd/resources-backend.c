@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* resources: connections to back ends, in the child. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/util.h"
+#include "resources.h"
+
+#define RETRY_USEC 10000
+
+/* Any length of path, and what is looked at is what is connected to. */
+static int try_connect(const char *path, int *ret_fd)
+{
+	CLEANUP(close_p) int path_fd = open(path, O_PATH | O_CLOEXEC), fd = -EBADF;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stat st;
+
+	if (path_fd < 0 || fstat(path_fd, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	/* Does not wait where its queue is full. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", path_fd);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int backend_connect(const char *path, unsigned int patience_msec, int *ret_fd)
+{
+	uint64_t deadline_nsec = vmm_base_now_nsec() + patience_msec * UINT64_C(1000000);
+	int r;
+
+	for (;;) {
+		r = try_connect(path, ret_fd);
+		if ((r != -ENOENT && r != -ECONNREFUSED && r != -EAGAIN) ||
+			vmm_base_now_nsec() >= deadline_nsec)
+			return r;
+		usleep(RETRY_USEC);
+	}
+}
+
+int backend_unit_socket(const char *dir, enum vmm_device_kind kind, const char *machine,
+	const char *device, char *path, size_t size)
+{
+	int n = snprintf(path, size, "%s/%s-%s:%s", dir,
+		kind == VMM_DEVICE_DRIVE ? "drive" : "share", machine, device);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}

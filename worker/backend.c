@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* backend: see backend.h. */
+#include "worker/backend.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+#include "worker/machine.h"
+
+#define NSEC_PER_MSEC UINT64_C(1000000)
+#define ASK_AGAIN_NSEC (200 * NSEC_PER_MSEC)
+/* vmmd has a child try for a moment. */
+#define ANSWER_NSEC (10000 * NSEC_PER_MSEC)
+
+/* VIRTIO 1.2, 5.1.3 */
+#define NET_F_MAC (UINT64_C(1) << 5)
+
+/* ---- in the device's thread ---- */
+
+static int enter_thread(void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vhost %.9s", virtio->id);
+	prctl(PR_SET_NAME, name);
+	return sandbox_enter_thread(&virtio->machine->sandbox, SANDBOX_VHOST);
+}
+
+static int take_connection(void *userdata)
+{
+	struct machine_virtio *virtio = userdata;
+	struct backend *backend = &virtio->backend;
+	int fd;
+
+	pthread_mutex_lock(&backend->lock);
+	fd = TAKE_FD(backend->fd);
+	backend->wanted = fd < 0;
+	pthread_mutex_unlock(&backend->lock);
+	if (fd >= 0)
+		return fd;
+	vmm_loop_event_signal(virtio->machine->backends);
+	return -EAGAIN;
+}
+
+static void on_changed(void *userdata, bool connected)
+{
+	struct machine_virtio *virtio = userdata;
+	struct backend *backend = &virtio->backend;
+
+	pthread_mutex_lock(&backend->lock);
+	backend->is_connected = connected;
+	pthread_mutex_unlock(&backend->lock);
+	vmm_loop_event_signal(virtio->machine->backends);
+}
+
+/* ---- the loop's side ---- */
+
+static void say_changed(struct machine_virtio *virtio, bool connected)
+{
+	struct machine *machine = virtio->machine;
+
+	virtio->backend.said_connected = connected;
+	log_message(&machine->log, connected ? LOG_PRIORITY_INFO : LOG_PRIORITY_WARNING,
+		LOG_ID_BACKEND, connected ? "backend-back" : "backend-gone",
+		"The back end of %s %s", virtio->id,
+		connected ? "is there again." : "has gone; its requests wait.");
+	control_event(machine, connected ? VMM_EVENT_BACKEND_BACK : VMM_EVENT_BACKEND_GONE,
+		(int32_t)virtio->kind, virtio->id);
+}
+
+/* The device has told the guest already, and errors.c tells clients. */
+static void check_failed(struct machine_virtio *virtio)
+{
+	struct machine *machine = virtio->machine;
+	struct vmm_virtio_vhost_status status;
+
+	vmm_virtio_vhost_get_status(virtio->backend.vhost, &status);
+	if (status.failed == virtio->backend.said_failed)
+		return;
+	virtio->backend.said_failed = status.failed;
+	if (!status.failed)
+		return;
+	log_message(&machine->log, LOG_PRIORITY_ERROR, LOG_ID_BACKEND, "backend-failed",
+		"Device %s has failed: its back end has not come back in time.", virtio->id);
+}
+
+static void ask(struct machine_virtio *virtio, uint64_t now_nsec)
+{
+	struct backend *backend = &virtio->backend;
+	struct machine *machine = virtio->machine;
+	struct vmm_control_backend_request request = { .kind = virtio->kind };
+
+	if (now_nsec < backend->ask_nsec)
+		return;
+	request.id = ++machine->last_backend_question;
+	memcpy(request.device, virtio->id, sizeof(request.device));
+	if (control_ask_backend(machine, &request)) {
+		backend->question = request.id;
+		backend->ask_nsec = now_nsec + ANSWER_NSEC;
+	} else {
+		backend->ask_nsec = now_nsec + ASK_AGAIN_NSEC;
+	}
+}
+
+static int on_backends(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct machine *machine = userdata;
+	uint64_t now_nsec = vmm_base_now_nsec();
+
+	for (size_t i = 0; i < machine->n_virtio; i++) {
+		struct machine_virtio *virtio = &machine->virtio[i];
+		struct backend *backend = &virtio->backend;
+		bool wanted, connected;
+
+		if (!machine_virtio_is_live(virtio) || !backend->vhost || !backend->is_user)
+			continue;
+		pthread_mutex_lock(&backend->lock);
+		wanted = TAKE(backend->wanted, false);
+		connected = backend->is_connected;
+		pthread_mutex_unlock(&backend->lock);
+		if (connected != backend->said_connected)
+			say_changed(virtio, connected);
+		check_failed(virtio);
+		if (wanted)
+			ask(virtio, now_nsec);
+	}
+	return 0;
+}
+
+int backend_answer(struct machine *machine, uint64_t id, int fd)
+{
+	CLEANUP(close_p) int owned_fd = fd < 0 ? -EBADF : fd;
+	struct backend *backend = NULL;
+	struct stat status;
+
+	for (size_t i = 0; i < machine->n_virtio; i++)
+		if (machine_virtio_is_live(&machine->virtio[i]) &&
+			machine->virtio[i].backend.vhost &&
+			machine->virtio[i].backend.question == id)
+			backend = &machine->virtio[i].backend;
+	if (!backend || id == 0)
+		return -ENOENT;
+	backend->question = 0;
+	backend->ask_nsec = vmm_base_now_nsec() + ASK_AGAIN_NSEC;
+	if (owned_fd < 0)
+		return 0;
+	if (fstat(owned_fd, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return -ENOTSOCK;
+	pthread_mutex_lock(&backend->lock);
+	vmm_base_close(backend->fd);
+	backend->fd = TAKE_FD(owned_fd);
+	pthread_mutex_unlock(&backend->lock);
+	return 0;
+}
+
+int backend_start(struct machine *machine)
+{
+	int r = vmm_loop_add_event(machine->loop, on_backends, machine, &machine->backends);
+
+	return r < 0 ? machine_fail_host(machine, r, "back ends") : 0;
+}
+
+void backend_describe(const struct machine_virtio *virtio, struct vmm_control_device *device)
+{
+	const struct backend *backend = &virtio->backend;
+	struct vmm_virtio_vhost_status status;
+
+	vmm_virtio_vhost_get_status(backend->vhost, &status);
+	device->flags |= backend->is_user ? VMM_DEVICE_VHOST_USER : VMM_DEVICE_VHOST;
+	if (!status.connected)
+		device->flags |= VMM_DEVICE_DISCONNECTED;
+	if (status.failed)
+		device->flags |= VMM_DEVICE_FAILED;
+	if (backend->is_user)
+		device->in_ops = status.n_connected;
+}
+
+/* ---- the devices ---- */
+
+/* In words for who wrote the .vm file. */
+static int fail(struct machine *machine, const char *what, const char *id, int r)
+{
+	switch (r) {
+	case -ENOTSUP:
+		return machine_fail_config(
+			machine, "%s %s: its back end lacks what a guest needs of it", what, id);
+	case -EPROTO:
+		return machine_fail_config(machine,
+			"%s %s: what its socket leads to is no vhost-user back end of that kind",
+			what, id);
+	default:
+		return machine_fail_host(machine, r, "%s %s: its back end", what, id);
+	}
+}
+
+/* fd is a connection; a copy of it is kept. */
+static int add_user(struct machine_virtio *virtio, const char *what,
+	struct vmm_virtio_vhost_config *config, int fd, uint32_t reconnect_msec)
+{
+	struct machine *machine = virtio->machine;
+	struct backend *backend = &virtio->backend;
+	int r;
+
+	*backend = (struct backend){ .fd = -EBADF, .is_user = true };
+	pthread_mutex_init(&backend->lock, NULL);
+	backend->is_connected = backend->said_connected = true;
+	backend->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (backend->fd < 0)
+		return machine_fail_host(machine, -errno, "%s %s", what, virtio->id);
+	config->mem = machine->mem;
+	config->connect = take_connection;
+	config->changed = on_changed;
+	config->thread_start = enter_thread;
+	config->userdata = virtio;
+	config->reconnect_nsec = reconnect_msec * NSEC_PER_MSEC;
+	r = vmm_virtio_vhost_new(config, &backend->vhost);
+	if (r < 0)
+		return fail(machine, what, virtio->id, r);
+	virtio->device = vmm_virtio_vhost_device(backend->vhost);
+	return machine_add_transport(machine, virtio);
+}
+
+int backend_add_drive(struct machine *machine, const struct vmm_spec_drive *drive,
+	const struct vmm_spec_backend *backend)
+{
+	struct machine_virtio *virtio = machine_new_virtio(machine, drive->id);
+	CLEANUP(close_p) int fd = machine_take_fd(machine, drive->fd);
+	struct vmm_virtio_vhost_config config = {
+		.device_type = VMM_VHOST_BLK,
+		.n_queues = drive->n_queues,
+		.queue_size = drive->queue_size,
+	};
+
+	virtio->kind = VMM_DEVICE_DRIVE;
+	virtio->drive = drive;
+	return add_user(virtio, "drive", &config, fd, backend->reconnect_msec);
+}
+
+static int add_kernel_network(struct machine_virtio *virtio, struct vmm_virtio_vhost_config *config,
+	const struct vmm_spec_network *network)
+{
+	struct machine *machine = virtio->machine;
+	struct backend *backend = &virtio->backend;
+	CLEANUP(close_p) int vhost_fd = machine_take_fd(machine, network->vhost_fds[0]);
+	CLEANUP(close_p) int tap_fd = machine_take_fd(machine, network->tap_fds[0]);
+	int r;
+
+	if (network->n_taps != 1)
+		return machine_fail_config(
+			machine, "network %s: vhost has one pair of queues", virtio->id);
+	*backend = (struct backend){ .fd = -EBADF };
+	pthread_mutex_init(&backend->lock, NULL);
+	config->mem = machine->mem;
+	config->vhost_fd = vhost_fd;
+	config->tap_fd = tap_fd;
+	config->thread_start = enter_thread;
+	config->userdata = virtio;
+	r = vmm_virtio_vhost_new(config, &backend->vhost);
+	if (r == -ENOTTY)
+		return machine_fail_config(machine, "network %s: its vhost is none", virtio->id);
+	if (r < 0)
+		return machine_fail_host(machine, r, "network %s: vhost", virtio->id);
+	virtio->device = vmm_virtio_vhost_device(backend->vhost);
+	return machine_add_transport(machine, virtio);
+}
+
+int backend_add_network(struct machine *machine, const struct vmm_spec_network *network,
+	const struct vmm_spec_backend *backend)
+{
+	struct machine_virtio *virtio = machine_new_virtio(machine, network->id);
+	CLEANUP(close_p) int fd = machine_take_fd(machine, backend->fd);
+	struct vmm_virtio_vhost_config config = {
+		.device_type = VMM_VHOST_NET,
+		.queue_size = network->queue_size,
+		.config_space = network->mac,
+		.config_size_bytes = sizeof(network->mac),
+		.extra_features = NET_F_MAC,
+	};
+
+	virtio->kind = VMM_DEVICE_NETWORK;
+	if (fd < 0)
+		return add_kernel_network(virtio, &config, network);
+	return add_user(virtio, "network", &config, fd, backend->reconnect_msec);
+}
+
+int backend_add_share(struct machine *machine, const struct vmm_spec_share *share)
+{
+	struct machine_virtio *virtio = machine_new_virtio(machine, share->id);
+	CLEANUP(close_p) int fd = machine_take_fd(machine, share->fd);
+	struct vmm_virtio_vhost_config config = {
+		.device_type = VMM_VHOST_FS,
+		.queue_size = share->queue_size,
+	};
+
+	static_assert(sizeof(share->id) <= sizeof(config.tag), "each name is a tag");
+	snprintf(config.tag, sizeof(config.tag), "%s", share->id);
+	virtio->kind = VMM_DEVICE_SHARE;
+	return add_user(virtio, "share", &config, fd, share->reconnect_msec);
+}
+
+void backend_free(struct machine_virtio *virtio)
+{
+	struct backend *backend = &virtio->backend;
+
+	if (!backend->vhost)
+		return;
+	backend->vhost = vmm_virtio_vhost_free(backend->vhost);
+	backend->fd = vmm_base_close(backend->fd);
+	pthread_mutex_destroy(&backend->lock);
+}
