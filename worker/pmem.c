@@ -16,7 +16,7 @@ static int enter_thread(void *userdata)
 	struct machine_virtio *virtio = userdata;
 	char name[16];
 
-	snprintf(name, sizeof(name), "pmem %.10s", virtio->id);
+	snprintf(name, sizeof(name), "io %.12s", virtio->id);
 	prctl(PR_SET_NAME, name);
 	return sandbox_enter_thread(&virtio->machine->sandbox, SANDBOX_IO);
 }

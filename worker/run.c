@@ -41,7 +41,8 @@ void machine_text(const struct machine *machine, char *text, size_t size)
 	else if (facts->shutdown[0])
 		snprintf(text, size, "running, guest goes down (%s)", facts->shutdown);
 	else if (facts->ready)
-		snprintf(text, size, "running, guest %s is up", facts->hostname);
+		snprintf(text, size, "running, guest %s%sis up", facts->hostname,
+			facts->hostname[0] ? " " : "");
 	else if (!machine->is_ready)
 		snprintf(text, size, "running, guest boots");
 	else
@@ -344,7 +345,8 @@ static void guest_changed(void *userdata)
 	if (facts->ready && !machine->guest_was_ready) {
 		machine->guest_was_ready = true;
 		log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
-			"The guest %s is up, after %llu ms.", facts->hostname,
+			"The guest %s%sis up, after %llu ms.", facts->hostname,
+			facts->hostname[0] ? " " : "",
 			(unsigned long long)(vmm_base_now_nsec() - machine->start_nsec) / 1000000);
 		become_ready(machine);
 	}

@@ -535,7 +535,7 @@ int main(void)
 		puts("skipped: needs root, dbus-daemon and /dev/kvm");
 		return 77;
 	}
-	env_worker = REAL_WORKER;
+	env_worker = getenv("VMMD_WORKER") ? getenv("VMMD_WORKER") : REAL_WORKER;
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, env_start, env_stop);
 	tcase_add_test(tcase, test_console_and_poweroff);

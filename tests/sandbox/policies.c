@@ -36,8 +36,7 @@ static bool holds(const struct policy_file *file, const struct seccomp_condition
 	return is_in == (condition->comparison == SECCOMP_IN);
 }
 
-/* The rule that decides; NULL: none applies. */
-static const struct seccomp_rule *find_rule(
+const struct seccomp_rule *policy_find_rule(
 	const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
 {
 	for (size_t i = 0; i < file->policy->n_rules; i++) {
@@ -54,14 +53,14 @@ static const struct seccomp_rule *find_rule(
 
 bool policy_allows(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
 {
-	const struct seccomp_rule *rule = find_rule(file, nr, arguments);
+	const struct seccomp_rule *rule = policy_find_rule(file, nr, arguments);
 
 	return rule && !rule->is_deny && rule->action == SECCOMP_RET_ALLOW;
 }
 
 int policy_error(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6])
 {
-	const struct seccomp_rule *rule = find_rule(file, nr, arguments);
+	const struct seccomp_rule *rule = policy_find_rule(file, nr, arguments);
 
 	if (!rule || rule->is_deny || (rule->action & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ERRNO)
 		return 0;

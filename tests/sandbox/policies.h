@@ -38,6 +38,10 @@ extern size_t n_policy_calls;
 /* Reads DIRECTORY/?*.policy, in alphabetical order. Ends the program where one is not right. */
 void policies_load(const char *directory);
 
+/* The rule that decides about this call; NULL: none applies. */
+const struct seccomp_rule *policy_find_rule(
+	const struct policy_file *file, uint64_t nr, const uint64_t arguments[6]);
+
 /* Whether the text allows this call, by the rules of vmmcore/seccomp.h; not the filter's answer. */
 bool policy_allows(const struct policy_file *file, uint64_t nr, const uint64_t arguments[6]);
 
