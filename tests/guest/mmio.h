@@ -31,7 +31,7 @@ enum {
 	R_CONFIG = 0x100,
 };
 
-enum { TYPE_BLK = 2, TYPE_RNG = 4, TYPE_PMEM = 27 };
+enum { TYPE_NET = 1, TYPE_BLK = 2, TYPE_RNG = 4, TYPE_VSOCK = 19, TYPE_PMEM = 27 };
 enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
 enum { NEEDS_RESET = 64, ALL_SET = 15 };
 
