@@ -111,6 +111,13 @@ static const struct config_key keys[] = {
 		.fallback = "pci",
 		.doc = "How the guest finds its virtio devices." },
 	{ .section = "Machine",
+		.name = "PackedRings",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = MACHINE(packed_rings),
+		.fallback = "yes",
+		.doc = "Offer packed virtqueues too, which cost less; a driver that does not know them, and "
+		       "any with no, uses split ones." },
+	{ .section = "Machine",
 		.name = "Rng",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = MACHINE(rng),

@@ -155,13 +155,14 @@ struct config_machine {
 	struct config_string description;
 	struct config_number cpus;
 	struct config_number memory_bytes;
-	struct config_number huge_pages; /* enum config_huge_pages */
-	struct config_number prefault;   /* boolean */
-	struct config_number transport;  /* enum config_transport */
-	struct config_number rng;        /* boolean */
-	struct config_number console;    /* enum config_console */
-	struct config_number watchdog;   /* enum config_watchdog */
-	struct config_number balloon;    /* boolean */
+	struct config_number huge_pages;   /* enum config_huge_pages */
+	struct config_number prefault;     /* boolean */
+	struct config_number transport;    /* enum config_transport */
+	struct config_number packed_rings; /* boolean */
+	struct config_number rng;          /* boolean */
+	struct config_number console;      /* enum config_console */
+	struct config_number watchdog;     /* enum config_watchdog */
+	struct config_number balloon;      /* boolean */
 	struct config_number hotplug_bytes;
 	struct config_number ready_when; /* enum config_ready */
 	struct config_string ready_text;

@@ -51,6 +51,8 @@ static void fill_machine(struct vmm_spec *spec, const struct vm_config *config)
 	spec->n_cpus = (uint32_t)machine->cpus.value;
 	spec->memory_bytes = machine->memory_bytes.value;
 	spec->transport = (uint32_t)machine->transport.value;
+	if (!machine->packed_rings.value)
+		spec->flags |= VMM_SPEC_SPLIT_RINGS;
 	if (machine->rng.value)
 		spec->flags |= VMM_SPEC_RNG;
 	if (machine->console.value == CONFIG_CONSOLE_VIRTIO)

@@ -101,8 +101,9 @@ enum vmm_spec_flag {
 	VMM_SPEC_VIRTIO_CONSOLE = 1u << 5,   /* the console is a virtio-console, hvc0 */
 	VMM_SPEC_NO_CONSOLE_LOG = 1u << 6,   /* do not copy the console to the log */
 	VMM_SPEC_WATCHDOG = 1u << 7,         /* a watchdog device for the guest */
+	VMM_SPEC_SPLIT_RINGS = 1u << 8,      /* virtio devices do not offer packed rings */
 };
-#define VMM_SPEC_FLAGS UINT32_C(0xff)
+#define VMM_SPEC_FLAGS UINT32_C(0x1ff)
 
 enum vmm_transport {
 	VMM_TRANSPORT_PCI = 0,

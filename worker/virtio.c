@@ -91,6 +91,8 @@ int machine_add_transport(struct machine *machine, struct machine_virtio *virtio
 	int r;
 
 	vmm_virtio_set_failed(virtio->device, machine_device_broken, virtio);
+	if (machine->spec->flags & VMM_SPEC_SPLIT_RINGS)
+		vmm_virtio_withhold(virtio->device, VMM_VIRTIO_F_RING_PACKED);
 	if (!machine->pci)
 		return add_mmio(machine, virtio, index);
 	r = vmm_virtio_pci_new(virtio->device,

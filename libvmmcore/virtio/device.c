@@ -220,6 +220,11 @@ void vmm_virtio_set_failed(
 	device->failed_userdata = userdata;
 }
 
+void vmm_virtio_withhold(struct vmm_virtio_device *device, uint64_t features)
+{
+	device->offered &= ~features | VMM_VIRTIO_F_VERSION_1;
+}
+
 uint64_t vmm_virtio_features(const struct vmm_virtio_device *device)
 {
 	return __atomic_load_n(&device->features, __ATOMIC_ACQUIRE);

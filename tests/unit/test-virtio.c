@@ -380,6 +380,18 @@ START_TEST(broken_ring_stops_that_queue_only)
 }
 END_TEST
 
+START_TEST(what_is_withheld_is_not_offered)
+{
+	uint64_t offered;
+
+	start(_i);
+	offered = vdriver_offered(&driver);
+	vmm_virtio_withhold(echo.device, VMM_VIRTIO_F_RING_PACKED | VMM_VIRTIO_F_VERSION_1);
+	ck_assert_uint_eq(vdriver_offered(&driver), offered & ~VMM_VIRTIO_F_RING_PACKED);
+	ck_assert(offered & VMM_VIRTIO_F_RING_PACKED);
+}
+END_TEST
+
 START_TEST(failing_device_needs_reset)
 {
 	start(_i);
@@ -659,6 +671,7 @@ int main(void)
 	tcase_add_loop_test(t, failed_activation_needs_reset, 0, 2);
 	tcase_add_loop_test(t, broken_ring_stops_that_queue_only, 0, 4);
 	tcase_add_loop_test(t, failing_device_needs_reset, 0, 2);
+	tcase_add_loop_test(t, what_is_withheld_is_not_offered, 0, 2);
 	tcase_add_loop_test(t, device_that_stops_early_is_called_again, 0, 4);
 	tcase_add_loop_test(t, config_space, 0, 2);
 	tcase_add_loop_test(t, no_config_interrupt_before_driver_ok, 0, 2);

@@ -20,7 +20,7 @@
 
 static const char whole[] =
 	"[Machine]\nDescription=\xc3\xa4\nCPUs=3\nMemory=1G\nHugePages=2M\n"
-	"Transport=mmio\nRng=no\nRngBandwidthLimit=4K\nPrefault=yes\n"
+	"Transport=mmio\nPackedRings=no\nRng=no\nRngBandwidthLimit=4K\nPrefault=yes\n"
 	"[Boot]\nKernel=/k\nInitrd=/i\nCommandLine=a b\n"
 	"[Vsock]\nCID=77\nBandwidthLimit=2M\n"
 	"[Drive]\nName=one\nPath=/1\nIOPSLimit=7\nBandwidthLimit=1M\nCache=direct\n"
@@ -150,7 +150,7 @@ START_TEST(test_spec)
 	ck_assert_uint_eq(spec->memory_bytes, UINT64_C(1) << 30);
 	ck_assert_uint_eq(spec->huge_page_bytes, 2 << 20);
 	ck_assert_uint_eq(spec->transport, VMM_TRANSPORT_MMIO);
-	ck_assert_uint_eq(spec->flags, VMM_SPEC_PREFAULT);
+	ck_assert_uint_eq(spec->flags, VMM_SPEC_PREFAULT | VMM_SPEC_SPLIT_RINGS);
 	ck_assert_uint_eq(spec->uid, 61200);
 	ck_assert_str_eq(spec->command_line, "a b");
 	ck_assert_int_eq(fds[spec->kvm_fd], 100);

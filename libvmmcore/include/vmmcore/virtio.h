@@ -221,6 +221,9 @@ VMM_PUBLIC void vmm_virtio_fail(struct vmm_virtio_device *device);
 VMM_PUBLIC void vmm_virtio_set_failed(
 	struct vmm_virtio_device *device, void (*failed)(void *userdata), void *userdata);
 
+/* For the monitor, before the device is on a transport: these features are not offered. */
+VMM_PUBLIC void vmm_virtio_withhold(struct vmm_virtio_device *device, uint64_t features);
+
 /* Negotiated; 0 before FEATURES_OK. */
 VMM_PUBLIC uint64_t vmm_virtio_features(const struct vmm_virtio_device *device);
 
