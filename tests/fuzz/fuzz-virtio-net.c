@@ -101,7 +101,8 @@ static int set_offloads(void *userdata, unsigned int now)
 static int set_pairs(void *userdata, unsigned int n_pairs)
 {
 	FUZZ_CHECK(n_pairs >= 1 && n_pairs <= N_PAIRS);
-	return has_failed ? -EIO : 0;
+	/* With one pair a device starts, which the script counts on. */
+	return has_failed && n_pairs > 1 ? -EIO : 0;
 }
 
 static const struct vmm_net_ops ops = {

@@ -25,6 +25,7 @@ struct transport {
 	struct vmm_virtio_rng *rng;
 	bool pci;
 	bool packed;
+	uint64_t bar_gpa; /* where the PCI function was at first */
 };
 
 struct transport_step {
@@ -39,6 +40,16 @@ static inline void transport_start(struct transport *t, uint64_t features)
 	struct machine *m = &t->machine.machine;
 
 	vdriver_finish(&t->driver);
+	/* It may be somewhere else by now, or not be decoded at all. */
+	if (t->pci) {
+		uint64_t bar = MACHINE_ECAM_GPA + ((uint64_t)MACHINE_PCI_SLOT << 15) + 0x10;
+
+		if (t->bar_gpa == 0)
+			t->bar_gpa = (machine_read32(m, bar) & ~UINT32_C(15)) |
+				     (uint64_t)machine_read32(m, bar + 4) << 32;
+		machine_write32(m, bar, (uint32_t)t->bar_gpa);
+		machine_write32(m, bar + 4, (uint32_t)(t->bar_gpa >> 32));
+	}
 	FUZZ_CHECK(t->pci ? vdriver_probe_pci(&t->driver, m, MACHINE_PCI_SLOT)
 			  : vdriver_probe_mmio(&t->driver, m));
 	FUZZ_CHECK(vdriver_start(&t->driver, features | F_RING_RESET | (t->packed ? F_PACKED : 0),
@@ -135,13 +146,6 @@ static inline void transport_fuzz(struct transport *t, const uint8_t *data, size
 		at += sizeof(step)) {
 		memcpy(&step, data + at, sizeof(step));
 		transport_do(t, &step);
-	}
-	/* It was somewhere else, or not decoded at all. */
-	if (t->pci) {
-		machine_write32(&t->machine.machine, t->driver.config + 0x10,
-			(uint32_t)(t->driver.common & 0xffffffff));
-		machine_write32(&t->machine.machine, t->driver.config + 0x14,
-			(uint32_t)(t->driver.common >> 32));
 	}
 	transport_start(t, 0);
 	transport_ask(t, 16);
