@@ -79,6 +79,58 @@ static void write_pass(FILE *stream, const struct vm_config *config,
 	}
 }
 
+/* Connections to the socket start the service, also again; wanted by nobody, both end. */
+static void write_backend(
+	FILE *stream, const char *kind, const struct vm_config *config, const char *device)
+{
+	static const char *const settings[] = { "Wants", "After" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		fprintf(stream, "%s=vmm-%s@%s:%s.socket vmm-%s@%s:%s.service\n", settings[i], kind,
+			config->name, device, kind, config->name, device);
+}
+
+static void write_backends(FILE *stream, const struct vm_config *config)
+{
+	for (size_t i = 0; i < config->n_drives; i++)
+		if (config_drive_has_unit(&config->drives[i]))
+			write_backend(stream, "drive", config, config->drives[i].name.value);
+	for (size_t i = 0; i < config->n_shares; i++)
+		if (config_share_has_unit(&config->shares[i]))
+			write_backend(stream, "share", config, config->shares[i].tag.value);
+}
+
+static void write_server(
+	FILE *stream, const char *path, const char *source, bool read_only, const char *destination)
+{
+	fputs("# Made by vmm-generator from ", stream);
+	write_comment(stream, path);
+	fputs("\n[Unit]\nSourcePath=", stream);
+	write_literal(stream, path);
+	fputc('\n', stream);
+	write_mounts(stream, source);
+	fputs(read_only ? "\n[Service]\nBindReadOnlyPaths=" : "\n[Service]\nBindPaths=", stream);
+	write_word(stream, source);
+	fprintf(stream, ":%s\n", destination);
+}
+
+void dropin_write_drive(FILE *stream, const char *path, const struct config_drive *drive)
+{
+	bool read_only = drive->read_only.value;
+
+	write_server(stream, path, drive->path.value, read_only, "/mnt/image");
+	fprintf(stream,
+		"Environment=VMM_FORMAT=%s VMM_QUEUES=%u VMM_READ_ONLY=%s VMM_WRITABLE=%s\n",
+		config_format_name((enum config_format)drive->format.value),
+		(unsigned int)drive->queues.value, read_only ? "on" : "off",
+		read_only ? "off" : "on");
+}
+
+void dropin_write_share(FILE *stream, const char *path, const struct config_share *share)
+{
+	write_server(stream, path, share->path.value, share->read_only.value, "/mnt/share");
+}
+
 void dropin_write(FILE *stream, const char *path, const struct vm_config *config,
 	const struct config_messages *messages, size_t n_root)
 {
@@ -111,6 +163,7 @@ void dropin_write(FILE *stream, const char *path, const struct vm_config *config
 	write_mounts(stream, config->boot.initrd.value);
 	for (size_t i = 0; i < config->n_drives; i++)
 		write_mounts(stream, config->drives[i].path.value);
+	write_backends(stream, config);
 	for (int section = 0; section < CONFIG_N_PASS_SECTIONS; section++)
 		write_pass(stream, config, section, n_root);
 }

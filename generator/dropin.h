@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * dropin: the text of the drop-in that brings a .vm file to its unit, vmm@NAME.service.
+ * dropin: the texts of the drop-ins that bring a .vm file to its unit, vmm@NAME.service, and its
+ * drives and shares to theirs, vmm-drive@NAME:DRIVE.service and vmm-share@NAME:TAG.service.
  *
  * Threads: no state; any thread.
  */
@@ -25,5 +26,9 @@
  */
 void dropin_write(FILE *stream, const char *path, const struct vm_config *config,
 	const struct config_messages *messages, size_t n_root);
+
+/* The same for a drive with Format= and a share with Path=: what its server gets to see. */
+void dropin_write_drive(FILE *stream, const char *path, const struct config_drive *drive);
+void dropin_write_share(FILE *stream, const char *path, const struct config_share *share);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * vmm-generator: a systemd.generator(7) that brings .vm files to their units. For each NAME.vm it
- * writes one drop-in for vmm@NAME.service, never a whole unit: a generated unit could not be
- * enabled.
+ * writes one drop-in for vmm@NAME.service, and one for each unit that serves a drive or share of
+ * it; never a whole unit: a generated unit could not be enabled.
  *
  * It runs early and on each daemon-reload: no bus, no syslog, it writes to the directory that it is
  * given and logs to the kernel's buffer. A file that cannot be used still gets its drop-in, so that
@@ -19,6 +19,9 @@
 
 #include "base/util.h"
 #include "dropin.h"
+
+/* vmm-drive@MACHINE:DRIVE.service and shorter ones. */
+#define UNIT_NAME_SIZE 128
 
 struct generator {
 	const char *root; /* borrowed: what stands for /, "" for the system's own */
@@ -66,16 +69,16 @@ static void say_messages(const struct generator *generator, const struct config_
 	}
 }
 
-/* Puts text into directory_fd/vmm@NAME.service.d/DROPIN_NAME, all at once or not at all. */
-static int put_dropin(int directory_fd, const char *name, const char *text, size_t size)
+/* Puts text into directory_fd/UNIT.d/DROPIN_NAME, all at once or not at all. */
+static int put_dropin(int directory_fd, const char *unit, const char *text, size_t size)
 {
 	CLEANUP(close_p) int unit_fd = -EBADF;
 	CLEANUP(close_p) int fd = -EBADF;
-	char directory[sizeof("vmm@.service.d") + CONFIG_MAX_NAME];
+	char directory[UNIT_NAME_SIZE + sizeof(".d")];
 	char temporary[64];
 	int r;
 
-	snprintf(directory, sizeof(directory), "vmm@%s.service.d", name);
+	snprintf(directory, sizeof(directory), "%s.d", unit);
 	if (mkdirat(directory_fd, directory, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	unit_fd = openat(directory_fd, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -94,16 +97,77 @@ static int put_dropin(int directory_fd, const char *name, const char *text, size
 	return r;
 }
 
+/* A drop-in while it is written. */
+struct draft {
+	FILE *stream; /* NULL: no memory for it */
+	char *text;   /* owned */
+	size_t size;
+};
+
+static void draft_open(struct draft *draft)
+{
+	*draft = (struct draft){};
+	draft->stream = open_memstream(&draft->text, &draft->size);
+}
+
+/* Ends the draft: the drop-in of unit is in its place, or shown. */
+static int draft_put(const struct generator *generator, struct draft *draft, const char *unit)
+{
+	bool failed = !draft->stream || ferror(draft->stream);
+	int r = 0;
+
+	if (draft->stream && fclose(draft->stream) != 0)
+		failed = true;
+	if (failed)
+		r = -ENOMEM;
+	else if (generator->dry_run)
+		printf("# %s.d/%s\n%s\n", unit, DROPIN_NAME, draft->text);
+	else
+		r = put_dropin(generator->directory_fd, unit, draft->text, draft->size);
+	free(draft->text);
+	return r;
+}
+
+/* Of the drives and shares that have units of their own. */
+static int generate_backends(
+	const struct generator *generator, const char *path, const struct vm_config *config)
+{
+	char unit[UNIT_NAME_SIZE];
+	struct draft draft;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < config->n_drives; i++) {
+		if (!config_drive_has_unit(&config->drives[i]))
+			continue;
+		draft_open(&draft);
+		if (draft.stream)
+			dropin_write_drive(draft.stream, path, &config->drives[i]);
+		snprintf(unit, sizeof(unit), "vmm-drive@%s:%s.service", config->name,
+			config->drives[i].name.value);
+		r = draft_put(generator, &draft, unit);
+	}
+	for (size_t i = 0; r >= 0 && i < config->n_shares; i++) {
+		if (!config_share_has_unit(&config->shares[i]))
+			continue;
+		draft_open(&draft);
+		if (draft.stream)
+			dropin_write_share(draft.stream, path, &config->shares[i]);
+		snprintf(unit, sizeof(unit), "vmm-share@%s:%s.service", config->name,
+			config->shares[i].tag.value);
+		r = draft_put(generator, &draft, unit);
+	}
+	return r;
+}
+
 /* 0 also for a file that cannot be used. */
 static int generate(struct generator *generator, const char *name)
 {
 	struct config_messages messages = {};
 	struct vm_config *config = NULL;
 	size_t n_root = strlen(generator->root);
-	CLEANUP(free_p) char *text = NULL;
 	CLEANUP(free_p) char *path = NULL;
-	size_t size = 0;
-	FILE *stream;
+	char unit[UNIT_NAME_SIZE];
+	struct draft draft;
 	int r;
 
 	r = config_find(generator->root, name, &path);
@@ -117,26 +181,20 @@ static int generate(struct generator *generator, const char *name)
 		generator->broken = true;
 		r = 0;
 	}
-	stream = r < 0 ? NULL : open_memstream(&text, &size);
-	if (!stream) {
-		r = -ENOMEM;
-	} else {
-		dropin_write(stream, path + n_root, config, &messages, n_root);
-		r = ferror(stream) ? -ENOMEM : 0;
-		if (fclose(stream) != 0)
-			r = -ENOMEM;
+	if (r >= 0) {
+		draft_open(&draft);
+		if (draft.stream)
+			dropin_write(draft.stream, path + n_root, config, &messages, n_root);
+		snprintf(unit, sizeof(unit), "vmm@%s.service", name);
+		r = draft_put(generator, &draft, unit);
 	}
+	if (r >= 0 && config)
+		r = generate_backends(generator, path + n_root, config);
 
 	say_messages(generator, &messages);
 	config_messages_finish(&messages);
 	vm_config_free(config);
-	if (r < 0)
-		return r;
-	if (generator->dry_run) {
-		printf("# vmm@%s.service.d/%s\n%s\n", name, DROPIN_NAME, text);
-		return 0;
-	}
-	return put_dropin(generator->directory_fd, name, text, size);
+	return r;
 }
 
 /* Goes on after a failure, so that one VM's trouble is not another's. Returns the first. */

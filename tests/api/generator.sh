@@ -50,9 +50,13 @@ for case in "$cases"/*/; do
 	command -v systemd-analyze >/dev/null || continue
 	for dropin in "$tmp/$name"/tree/*/; do
 		[ -d "$dropin" ] || continue
+		# A colon in the name of a file means something else to it.
 		unit=$(basename "$dropin" .d)
+		unit=${unit/:/-}
 		mkdir -p "$tmp/units"
-		sed 's|^ExecStart=.*|ExecStart=/bin/true|' "$units/vmm@.service" >"$tmp/units/$unit"
+		sed '/\\$/d; /^	--/d; s|^ExecStart=.*|ExecStart=/bin/true|' \
+			"$units/${unit%%@*}@.service" >"$tmp/units/$unit"
+		grep -q ^ExecStart "$tmp/units/$unit" || echo ExecStart=/bin/true >>"$tmp/units/$unit"
 		rm -rf "$tmp/units/$unit.d"
 		cp -r "$dropin" "$tmp/units/$unit.d"
 		r=0
