@@ -30,13 +30,13 @@ static int on_client(struct vmm_loop_source *source, uint32_t events, void *user
 {
 	struct guest_client *client = userdata;
 	ssize_t n = read(
-		client->fd, client->data + client->n_data, sizeof(client->data) - client->n_data);
+		client->fd, client->data + client->n_data, GUEST_MESSAGE_BYTES - client->n_data);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n > 0)
 		client->n_data += (size_t)n;
-	if (n > 0 && client->n_data < sizeof(client->data))
+	if (n > 0 && client->n_data < GUEST_MESSAGE_BYTES)
 		return 0;
 	/* One that is too long says nothing. */
 	if (n == 0)
@@ -86,7 +86,15 @@ int guest_connect(struct guest *guest, bool seqpacket)
 void guest_init(
 	struct guest *guest, struct vmm_loop *loop, void (*changed)(void *userdata), void *userdata)
 {
-	*guest = (struct guest){ .loop = loop, .changed = changed, .userdata = userdata };
 	for (size_t i = 0; i < ARRAY_SIZE(guest->clients); i++)
-		guest->clients[i] = (struct guest_client){ .guest = guest, .fd = -EBADF };
+		guest->clients[i] = (struct guest_client){
+			.guest = guest,
+			.fd = -EBADF,
+			.data = guest->messages[i],
+		};
+	guest->loop = loop;
+	guest->n_clients = guest->n_messages = 0;
+	guest->facts = (struct guest_facts){ .ready = false };
+	guest->changed = changed;
+	guest->userdata = userdata;
 }

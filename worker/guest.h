@@ -49,7 +49,7 @@ struct guest_client {
 	struct vmm_loop_source *source;
 	uint64_t number; /* in the order of their coming */
 	size_t n_data;
-	char data[GUEST_MESSAGE_BYTES];
+	char *data; /* in the guest's messages: n_data are valid */
 };
 
 struct guest {
@@ -61,6 +61,8 @@ struct guest {
 	/* After a message that changed something. */
 	void (*changed)(void *userdata);
 	void *userdata;
+	/* Last: pages that no message was ever in are none. */
+	char messages[GUEST_MAX_CLIENTS][GUEST_MESSAGE_BYTES];
 };
 
 void guest_init(struct guest *guest, struct vmm_loop *loop, void (*changed)(void *userdata),

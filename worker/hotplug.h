@@ -62,6 +62,7 @@ struct hotplug {
 	bool started;
 	pthread_t builder;
 	pthread_mutex_t lock;         /* of all orders */
+	unsigned int n_orders;        /* that nobody has taken up, under the lock */
 	pthread_cond_t wanted;        /* there is an order */
 	pthread_mutex_t start_lock;   /* of the two below */
 	pthread_cond_t sealed;        /* the builder is in its sandbox */

@@ -96,12 +96,16 @@ static void carry_out(struct machine_virtio *virtio, enum hotplug_order order)
 	vmm_control_fds_finish(&plug->fds);
 }
 
+/* Looks at no device while there is no order: most machines never touch those pages. */
 static struct machine_virtio *find_order(struct machine *machine, enum hotplug_order *ret_order)
 {
+	if (machine->hotplug.n_orders == 0)
+		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(machine->virtio); i++) {
 		enum hotplug_order order = machine->virtio[i].plug.order;
 
 		if (order == HOTPLUG_BUILD || order == HOTPLUG_REMOVE) {
+			machine->hotplug.n_orders--;
 			*ret_order = order;
 			return &machine->virtio[i];
 		}
@@ -167,6 +171,7 @@ void plug_order(struct machine_virtio *virtio, enum hotplug_order order)
 
 	pthread_mutex_lock(&hotplug->lock);
 	virtio->plug.order = order;
+	hotplug->n_orders++;
 	pthread_cond_signal(&hotplug->wanted);
 	pthread_mutex_unlock(&hotplug->lock);
 }

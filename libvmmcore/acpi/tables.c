@@ -203,6 +203,7 @@ static uint64_t append(struct image *image, const void *table, size_t length)
 
 	if (at > image->room || length > image->room - at)
 		return 0;
+	memset(image->data + image->length, 0, at - image->length);
 	memcpy(image->data + at, table, length);
 	memcpy(&header, table, sizeof(header));
 	header.checksum = 0;
@@ -454,7 +455,8 @@ int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config *config,
 		return -EINVAL;
 	if (image.room < sizeof(struct rsdp))
 		return -ENOSPC;
-	image.data = calloc(1, image.room);
+	/* Not zeroed: of the room for the largest machine most need little. */
+	image.data = malloc(image.room);
 	if (!image.data)
 		return -ENOMEM;
 	r = fill_image(&image, config);
