@@ -232,7 +232,7 @@ struct config_share {
 	struct config_where where;
 };
 
-/* Whether a unit of its own serves it, see vmm-backend@.service(8). */
+/* Whether a unit of its own serves it: vmm-drive@.service, vmm-share@.service. */
 bool config_drive_has_unit(const struct config_drive *drive);
 bool config_share_has_unit(const struct config_share *share);
 
