@@ -32,6 +32,7 @@ enum {
 	CONFIG_MAX_DROPINS = 64,
 	CONFIG_MAX_DRIVES = 24,
 	CONFIG_MAX_NETWORKS = 8,
+	CONFIG_MAX_PAIRS = 8, /* of queues, a network */
 	CONFIG_MAX_PMEM = 8,
 	CONFIG_MAX_SHARES = 8,
 	CONFIG_MAX_LINES = 1024, /* passed through, all files together */
@@ -218,6 +219,7 @@ struct config_network {
 	struct config_string socket;    /* of a vhost-user-net back end, instead of a tap */
 	struct config_number reconnect; /* seconds */
 	struct config_number vhost;     /* boolean: the host's kernel serves the tap */
+	struct config_number queues;    /* pairs of them, each a descriptor of the tap */
 	struct config_string mac;       /* "52:54:00:12:34:56"; not set: made from the names */
 	struct config_limits receive, transmit;
 	struct config_where where;

@@ -377,7 +377,8 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 
 static int open_network(struct opener *opener, const struct config_network *network)
 {
-	CLEANUP(close_p) int fd = -EBADF;
+	size_t n = opener->mode == RESOURCES_CHECK ? 0 : (size_t)network->queues.value;
+	int fds[CONFIG_MAX_PAIRS];
 	char reason[160];
 	int r;
 
@@ -387,12 +388,12 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	if (opener->mode == RESOURCES_CHECK)
 		r = tap_check(network, reason, sizeof(reason));
 	else
-		r = tap_open(opener->config->name, network, &fd, reason, sizeof(reason));
+		r = tap_open(opener->config->name, network, fds, reason, sizeof(reason));
 	if (r < 0)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Network]", network->where,
 			"\"%s\": %s", network->name.value, reason);
-	if (fd >= 0)
-		add_fd(opener, &fd);
+	for (size_t i = 0; i < n; i++)
+		add_fd(opener, &fds[i]);
 	return network->vhost.value ? open_vhost_net(opener, network) : 0;
 }
 

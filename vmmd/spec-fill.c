@@ -11,6 +11,7 @@
 
 static_assert(CONFIG_MAX_DRIVES <= VMM_SPEC_MAX_DRIVES, "all drives fit");
 static_assert((int)CONFIG_MAX_PMEM == (int)VMM_SPEC_MAX_PMEM, "all of them fit");
+static_assert((int)CONFIG_MAX_PAIRS == VMM_SPEC_MAX_TAPS, "as many queue pairs");
 static_assert(CONFIG_MAX_NETWORKS <= VMM_SPEC_MAX_NETWORKS, "all networks fit");
 static_assert(CONFIG_MAX_SHARES <= VMM_SPEC_MAX_SHARES, "all shares fit");
 static_assert(RESOURCES_MAX_FDS + 3 <= VMM_HANDOVER_MAX_FDS, "all descriptors fit");
@@ -137,8 +138,9 @@ void spec_fill_network(struct vmm_spec_network *to, const char *machine,
 		.transmit_rate = make_rate(&network->transmit),
 	};
 	if (!network->socket.value) {
-		to->n_taps = 1;
-		to->tap_fds[0] = fd_index;
+		to->n_taps = (uint32_t)network->queues.value;
+		for (uint32_t i = 0; i < to->n_taps; i++)
+			to->tap_fds[i] = fd_index + i;
 		to->vhost_fds[0] = network->vhost.value ? fd_index + 1 : 0;
 	}
 	copy_text(to->id, sizeof(to->id), network->name.value);
@@ -229,7 +231,8 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 				.fd = n,
 				.reconnect_msec = (uint32_t)network->reconnect.value * 1000,
 			};
-		n += network->vhost.value ? 2 : 1;
+		n += (network->socket.value ? 1 : (uint32_t)network->queues.value) +
+		     (network->vhost.value ? 1 : 0);
 	}
 	spec->n_shares = (uint32_t)config->n_shares;
 	for (size_t i = 0; i < config->n_shares; i++)

@@ -64,36 +64,68 @@ int tap_check(const struct config_network *network, char *reason, size_t reason_
 	return 0;
 }
 
-int tap_open(const char *machine, const struct config_network *network, int *ret_fd, char *reason,
-	size_t reason_size)
+/* A queue pair of the tap named in request, which is made with the first. */
+static int open_pair(struct ifreq *request, int *ret_fd, char *reason, size_t reason_size)
 {
-	CLEANUP(close_p) int fd = -EBADF, control_fd = -EBADF;
-	struct ifreq request = {}, bridge = {};
+	CLEANUP(close_p) int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	int header_bytes = 12; /* virtio 1.x: struct virtio_net_hdr with num_buffers */
 
-	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return failed(-errno, "/dev/net/tun", reason, reason_size);
-	tap_name(machine, network->name.value, request.ifr_name);
-	request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	if (ioctl(fd, TUNSETIFF, &request) < 0)
-		return failed(-errno, request.ifr_name, reason, reason_size);
+	if (ioctl(fd, TUNSETIFF, request) < 0)
+		return failed(-errno, request->ifr_name, reason, reason_size);
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) < 0)
 		return failed(-errno, "header size", reason, reason_size);
-	control_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int take_up(const struct config_network *network, struct ifreq *request, char *reason,
+	size_t reason_size)
+{
+	CLEANUP(close_p) int control_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq bridge = {};
+
 	if (control_fd < 0)
 		return failed(-errno, "socket", reason, reason_size);
 	if (network->bridge.value) {
 		snprintf(bridge.ifr_name, sizeof(bridge.ifr_name), "%s", network->bridge.value);
-		bridge.ifr_ifindex = (int)if_nametoindex(request.ifr_name);
+		bridge.ifr_ifindex = (int)if_nametoindex(request->ifr_name);
 		if (ioctl(control_fd, SIOCBRADDIF, &bridge) < 0)
 			return failed(-errno, network->bridge.value, reason, reason_size);
 	}
-	if (ioctl(control_fd, SIOCGIFFLAGS, &request) < 0)
-		return failed(-errno, request.ifr_name, reason, reason_size);
-	request.ifr_flags |= IFF_UP;
-	if (ioctl(control_fd, SIOCSIFFLAGS, &request) < 0)
-		return failed(-errno, request.ifr_name, reason, reason_size);
-	*ret_fd = TAKE_FD(fd);
+	if (ioctl(control_fd, SIOCGIFFLAGS, request) < 0)
+		return failed(-errno, request->ifr_name, reason, reason_size);
+	request->ifr_flags |= IFF_UP;
+	if (ioctl(control_fd, SIOCSIFFLAGS, request) < 0)
+		return failed(-errno, request->ifr_name, reason, reason_size);
 	return 0;
+}
+
+int tap_open(const char *machine, const struct config_network *network,
+	int ret_fds[CONFIG_MAX_PAIRS], char *reason, size_t reason_size)
+{
+	int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	int fds[CONFIG_MAX_PAIRS];
+	struct ifreq request = {};
+	size_t n = 0;
+	int r = 0;
+
+	if (network->queues.value > 1)
+		flags |= IFF_MULTI_QUEUE;
+	tap_name(machine, network->name.value, request.ifr_name);
+	request.ifr_flags = (short)flags;
+	while (r == 0 && n < network->queues.value) {
+		r = open_pair(&request, &fds[n], reason, reason_size);
+		n += r == 0;
+	}
+	if (r == 0)
+		r = take_up(network, &request, reason, reason_size);
+	if (r == 0) {
+		memcpy(ret_fds, fds, n * sizeof(fds[0]));
+		return 0;
+	}
+	while (n > 0)
+		vmm_base_close(fds[--n]);
+	return r;
 }

@@ -16,9 +16,12 @@ void tap_name(const char *machine, const char *network, char name[IFNAMSIZ]);
 /* The address given, or one made from the names: locally administered, the same each time. */
 void tap_mac(const char *machine, const struct config_network *network, uint8_t mac[6]);
 
-/* Makes it, adds it to its bridge and takes it up. Negative errno and a reason. */
-int tap_open(const char *machine, const struct config_network *network, int *ret_fd, char *reason,
-	size_t reason_size);
+/*
+ * Makes it, adds it to its bridge and takes it up. One descriptor a queue pair. Negative errno and
+ * a reason.
+ */
+int tap_open(const char *machine, const struct config_network *network,
+	int ret_fds[CONFIG_MAX_PAIRS], char *reason, size_t reason_size);
 /* Whether that may work: the device and the bridge are there. */
 int tap_check(const struct config_network *network, char *reason, size_t reason_size);
 

@@ -29,7 +29,7 @@ static const char whole[] =
 	"[Network]\nName=lan\nMAC=52:54:00:01:02:03\n"
 	"ReceiveBandwidthLimit=1K\nReceiveBandwidthBurst=2K\nReceivePacketLimit=3\n"
 	"TransmitBandwidthLimit=4K\nTransmitPacketLimit=5\nTransmitPacketOneTimeBurst=6\n"
-	"[Network]\nName=wan\n";
+	"[Network]\nName=wan\nQueues=3\n";
 
 static struct vm_config *load(const char *text)
 {
@@ -134,7 +134,7 @@ static const struct spec_sockets sockets = { .control_fd = 98, .vsock_fd = 99 };
 START_TEST(test_spec)
 {
 	struct machine machine = { .name = "web", .config = load(whole), .handed.uid = 61200 };
-	struct resources_result result = { .n_fds = 7 };
+	struct resources_result result = { .n_fds = 9 };
 	struct vmm_spec *spec = malloc(sizeof(*spec));
 	int fds[VMM_HANDOVER_MAX_FDS];
 	char text[VMM_TEXT_SIZE] = "";
@@ -143,7 +143,7 @@ START_TEST(test_spec)
 	for (size_t i = 0; i < result.n_fds; i++)
 		result.fds[i] = 100 + (int)i;
 	n = spec_fill(spec, &machine, &result, &sockets, fds);
-	ck_assert_uint_eq(n, 10);
+	ck_assert_uint_eq(n, 12);
 	ck_assert_int_eq(vmm_spec_check(spec, sizeof(*spec), n, text, sizeof(text)), 0);
 	ck_assert_str_eq(text, "");
 	ck_assert_uint_eq(spec->n_cpus, 3);
@@ -158,7 +158,10 @@ START_TEST(test_spec)
 	ck_assert_int_eq(fds[spec->initrd_fd], 102);
 	ck_assert_int_eq(fds[spec->drives[0].fd], 103);
 	ck_assert_int_eq(fds[spec->drives[1].fd], 104);
+	ck_assert_uint_eq(spec->networks[0].n_taps, 1);
+	ck_assert_uint_eq(spec->networks[1].n_taps, 3);
 	ck_assert_int_eq(fds[spec->networks[1].tap_fds[0]], 106);
+	ck_assert_int_eq(fds[spec->networks[1].tap_fds[2]], 108);
 	ck_assert_int_eq(fds[spec->control_fd], 98);
 	ck_assert_int_eq(fds[spec->vsock_listen_fd], 99);
 	ck_assert_uint_eq(spec->vsock_cid, 77);
