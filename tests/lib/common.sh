@@ -87,7 +87,8 @@ install_packages() {
 	mapfile -t missing < <(missing_packages "$@")
 	((${#missing[@]} == 0)) && return 0
 	((EUID == 0)) || die "needs root to install: ${missing[*]}"
-	step "installing ${missing[*]}" apt_install "${missing[@]}" ||
+	say "missing, from Debian's packages: ${missing[*]}"
+	step "installing ${#missing[@]} packages" apt_install "${missing[@]}" ||
 		die "cannot install ${missing[*]}"
 }
 
