@@ -276,6 +276,14 @@ static int check_command_line(const struct vm_config *config, struct config_mess
 		strlen(line->value), (uintmax_t)key->maximum);
 }
 
+/* Set, and of no use. */
+static int warn_without_ready(const struct vm_config *config, struct config_where where,
+	const char *key, struct config_messages *messages)
+{
+	return config_messages_add(messages, CONFIG_WARNING, file_of(config, where), where.line,
+		key, "does nothing without ReadyWhen=guest");
+}
+
 static int check_ready(const struct vm_config *config, struct config_messages *messages)
 {
 	const struct config_machine *machine = &config->machine;
@@ -286,12 +294,25 @@ static int check_ready(const struct vm_config *config, struct config_messages *m
 			file_of(config, machine->ready_text.where), machine->ready_text.where.line,
 			"[Machine] ReadyText=", "%zu characters, more than %d",
 			strlen(machine->ready_text.value), CONFIG_MAX_READY_TEXT);
-	if (machine->ready_when.value != CONFIG_READY_GUEST || config->vsock.enabled.value ||
+	if (machine->ready_port.value != 0 && !config->vsock.enabled.value)
+		return config_messages_add(messages, CONFIG_ERROR,
+			file_of(config, machine->ready_port.where), machine->ready_port.where.line,
+			"[Machine] ReadyPort=", "is a port of the vsock, and there is none");
+	if (machine->ready_when.value != CONFIG_READY_GUEST) {
+		if (machine->ready_port.value != 0)
+			return warn_without_ready(config, machine->ready_port.where,
+				"[Machine] ReadyPort=", messages);
+		if (machine->ready_text.value && machine->ready_text.value[0])
+			return warn_without_ready(config, machine->ready_text.where,
+				"[Machine] ReadyText=", messages);
+		return 0;
+	}
+	if (machine->ready_port.value != 0 || config->vsock.enabled.value ||
 		(machine->ready_text.value && machine->ready_text.value[0]))
 		return 0;
 	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
 		"[Machine] ReadyWhen=",
-		"the guest can say so by a vsock or by ReadyText=, and it has neither");
+		"the guest can say so by a vsock, by ReadyText= or ReadyPort=, and it has none of them");
 }
 
 /* Below /run, and without detours. */

@@ -165,7 +165,7 @@ static const struct config_key keys[] = {
 		.fallback = "running",
 		.doc = "When the unit counts as started, so that what is ordered after it may start: when "
 		       "the CPUs run, or when the guest's own systemd, 253 or later, says by vsock that "
-		       "it is up, or has written ReadyText=. It gets more time while it goes on." },
+		       "it is up, has written ReadyText=, or answers on ReadyPort=. It gets more time while it goes on." },
 	{ .section = "Machine",
 		.name = "ReadyText",
 		.type = CONFIG_TYPE_STRING,
@@ -173,6 +173,15 @@ static const struct config_key keys[] = {
 		.maximum = 63,
 		.doc = "With ReadyWhen=guest, what a guest that is up has written on its console, for "
 		       "one that cannot say so otherwise: \"login:\"." },
+	{ .section = "Machine",
+		.name = "ReadyPort",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = MACHINE(ready_port),
+		.minimum = 1,
+		.maximum = UINT32_MAX - 1,
+		.doc = "With ReadyWhen=guest, a vsock port of the guest that a guest that is up answers, "
+		       "for one that cannot say so otherwise: 22 of an SSH server. It is tried each "
+		       "second." },
 	{ .section = "Machine",
 		.name = "RngBandwidthLimit",
 		.type = CONFIG_TYPE_SIZE,

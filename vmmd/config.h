@@ -167,6 +167,7 @@ struct config_machine {
 	struct config_number hotplug_bytes;
 	struct config_number ready_when; /* enum config_ready */
 	struct config_string ready_text;
+	struct config_number ready_port;    /* of the guest's vsock; 0: none */
 	struct config_number rng_limit;     /* bytes a second; 0: none */
 	struct config_number console_limit; /* bytes a second, of a virtio console; 0: none */
 };

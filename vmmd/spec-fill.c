@@ -203,6 +203,7 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	if (config->machine.ready_text.value)
 		snprintf(spec->ready_text, sizeof(spec->ready_text), "%s",
 			config->machine.ready_text.value);
+	spec->ready_port = (uint32_t)config->machine.ready_port.value;
 	fill_machine(spec, config);
 	spec->uid = machine->handed.uid;
 	spec->gid = machine->handed.uid;

@@ -223,6 +223,7 @@ struct vmm_spec {
 	uint32_t transport;
 	uint32_t ready;
 	char ready_text[VMM_READY_TEXT_SIZE]; /* of the console, stands for the guest's word */
+	uint32_t ready_port;                  /* of the guest's vsock: the same, when it answers */
 
 	/* Where a worker starts as root (direct spawn): who it becomes. 0 where it does not. */
 	uint32_t uid;

@@ -294,16 +294,35 @@ static void become_ready(struct machine *machine)
 	machine->ready_nsec = vmm_base_now_nsec();
 	machine->console.awaited = NULL;
 	vmm_loop_timer_set(machine->extend, 0);
+	vsock_forget_port(&machine->vsock);
 	notify_send(&machine->notify, "READY=1");
 	send_status(machine);
 	control_event(machine, VMM_EVENT_READY, 0, NULL);
 }
 
-/* With ReadyWhen=guest: as long as the guest writes or says anything, its start goes on. */
+/* What it has said, written on its console and read of its drives: one that is up and idle, or
+ * hangs, does none of these. */
+static uint64_t guest_progress(struct machine *machine)
+{
+	uint64_t progress = machine->guest.n_messages + ring_newest(&machine->console.ring);
+	struct vmm_virtio_blk_status status;
+
+	for (size_t i = 0; i < machine->n_virtio; i++) {
+		struct machine_virtio *virtio = &machine->virtio[i];
+
+		if (!machine_virtio_is_live(virtio) || !virtio->blk)
+			continue;
+		vmm_virtio_blk_get_status(virtio->blk, &status);
+		progress += status.n_reads;
+	}
+	return progress;
+}
+
+/* With ReadyWhen=guest: as long as the guest goes on, its start does. */
 static int on_extend(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
 	struct machine *machine = userdata;
-	uint64_t progress = machine->guest.n_messages + ring_newest(&machine->console.ring);
+	uint64_t progress = guest_progress(machine);
 
 	if (progress != machine->seen_progress)
 		notify_send(&machine->notify, "EXTEND_TIMEOUT_USEC=%llu",
@@ -322,14 +341,28 @@ static void seen_text(void *userdata)
 	become_ready(machine);
 }
 
-static void wait_for_guest(struct machine *machine)
+static void port_answers(struct machine *machine)
 {
+	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
+		"The guest answers on vsock port %u: it is ready, after %llu ms.",
+		machine->spec->ready_port,
+		(unsigned long long)(vmm_base_now_nsec() - machine->start_nsec) / 1000000);
+	become_ready(machine);
+}
+
+static int wait_for_guest(struct machine *machine)
+{
+	int r = 0;
+
 	/* The guest may have written already: everything is looked at. */
 	machine->console.seen = seen_text;
 	if (machine->spec->ready_text[0])
 		machine->console.awaited = machine->spec->ready_text;
+	if (machine->spec->ready_port != 0)
+		r = vsock_await_port(machine, machine->spec->ready_port, port_answers);
 	send_status(machine);
 	on_extend(machine->extend, 0, machine);
+	return r;
 }
 
 static void guest_changed(void *userdata)
@@ -425,7 +458,7 @@ int machine_prepare_run(struct machine *machine)
 
 int machine_run(struct machine *machine)
 {
-	int r;
+	int r = 0;
 
 	machine->console.changed = console_changed;
 	machine->console.userdata = machine;
@@ -437,13 +470,14 @@ int machine_run(struct machine *machine)
 		(unsigned long long)machine->spec->memory_bytes >> 20,
 		(unsigned long long)(machine->started_nsec - machine->start_nsec) / 1000);
 	if (machine->spec->ready == VMM_READY_GUEST)
-		wait_for_guest(machine);
+		r = wait_for_guest(machine);
 	else
 		become_ready(machine);
 	if (machine->notify.watchdog_nsec > 0)
 		on_watchdog(machine->watchdog, 0, machine);
 
-	r = vmm_loop_run(machine->loop);
+	if (r >= 0)
+		r = vmm_loop_run(machine->loop);
 	if (r < 0) {
 		log_message(&machine->log, LOG_PRIORITY_ERROR, LOG_ID_FAILED, "failed",
 			"The event loop failed: %s", strerror(-r));

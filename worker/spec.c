@@ -478,6 +478,8 @@ static int check_machine(struct checker *checker)
 	if (!vmm_message_string_ends(spec->ready_text, sizeof(spec->ready_text)) ||
 		!string_is_text(spec->ready_text, false))
 		return bad(checker, "ready text: too long, or has control characters");
+	if (spec->ready_port != 0 && (spec->vsock_cid == 0 || spec->ready_port == UINT32_MAX))
+		return bad(checker, "ready port: no vsock, or port %u", spec->ready_port);
 	if (spec->ready == VMM_READY_GUEST && spec->vsock_cid == 0 && !spec->ready_text[0])
 		return bad(checker, "ready: the guest has neither a vsock nor a text to say so");
 	if (spec->uid == UINT32_MAX || spec->gid == UINT32_MAX)

@@ -36,13 +36,37 @@ static int on_connect(void *userdata, const struct vmm_vsock_request *request)
 
 static const struct vmm_vsock_ops device_ops = { .connect = on_connect };
 
+static void end_probe(struct vsock *vsock, enum vsock_probe result)
+{
+	pthread_mutex_lock(&vsock->lock);
+	vsock->probe = result;
+	pthread_mutex_unlock(&vsock->lock);
+	vmm_loop_event_signal(vsock->wants);
+}
+
+static void on_opened(void *userdata, bool established)
+{
+	end_probe(userdata, established ? VSOCK_PROBE_ANSWERED : VSOCK_PROBE_REFUSED);
+}
+
+static void open_probe(struct vsock *vsock, int fd)
+{
+	uint32_t host_port;
+
+	if (vmm_virtio_vsock_open(vsock->device, vsock->awaited_port, VMM_VSOCK_STREAM, fd,
+		    on_opened, vsock, &host_port) < 0)
+		end_probe(vsock, VSOCK_PROBE_REFUSED);
+}
+
 static int on_answered(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
 	struct vsock *vsock = userdata;
 	struct vsock_answer answers[ARRAY_SIZE(vsock->answers)];
+	int probe_fd;
 	size_t n;
 
 	pthread_mutex_lock(&vsock->lock);
+	probe_fd = TAKE_FD(vsock->probe_fd);
 	n = TAKE(vsock->n_answers, 0);
 	for (size_t i = 0; i < n; i++)
 		answers[i] = vsock->answers[i];
@@ -50,6 +74,8 @@ static int on_answered(struct vmm_loop_source *source, uint32_t events, void *us
 	/* It takes the socket over, also where the guest has given up meanwhile. */
 	for (size_t i = 0; i < n; i++)
 		vmm_virtio_vsock_answer(vsock->device, answers[i].id, answers[i].fd);
+	if (probe_fd >= 0)
+		open_probe(vsock, probe_fd);
 	return 0;
 }
 
@@ -122,8 +148,73 @@ static void ask(struct vsock *vsock)
 	}
 }
 
+/* ---- a port that is awaited ---- */
+
+/* Our end is closed at once: that the guest has taken the connection is all there is to know. */
+static int on_retry(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	struct vsock *vsock = userdata;
+	bool is_busy = false;
+	int pair[2];
+
+	vmm_loop_timer_set(vsock->retry, vmm_base_now_nsec() + VSOCK_RETRY_NSEC);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return 0;
+	vmm_base_close(pair[0]);
+	pthread_mutex_lock(&vsock->lock);
+	is_busy = vsock->probe != VSOCK_PROBE_NONE;
+	if (!is_busy) {
+		vsock->probe = VSOCK_PROBE_ASKED;
+		vsock->probe_fd = pair[1];
+	}
+	pthread_mutex_unlock(&vsock->lock);
+	if (is_busy)
+		vmm_base_close(pair[1]);
+	else
+		vmm_loop_event_signal(vsock->answered);
+	return 0;
+}
+
+static void take_probe(struct vsock *vsock)
+{
+	enum vsock_probe probe;
+
+	pthread_mutex_lock(&vsock->lock);
+	probe = vsock->probe;
+	if (probe > VSOCK_PROBE_ASKED)
+		vsock->probe = VSOCK_PROBE_NONE;
+	pthread_mutex_unlock(&vsock->lock);
+	if (probe != VSOCK_PROBE_ANSWERED || !vsock->port_answers)
+		return;
+	vmm_loop_timer_set(vsock->retry, 0);
+	TAKE_PTR(vsock->port_answers)(vsock->machine);
+}
+
+int vsock_await_port(
+	struct machine *machine, uint32_t port, void (*answers)(struct machine *machine))
+{
+	struct vsock *vsock = &machine->vsock;
+	int r;
+
+	r = vmm_loop_add_timer(machine->loop, on_retry, vsock, &vsock->retry);
+	if (r < 0)
+		return r;
+	vsock->awaited_port = port;
+	vsock->port_answers = answers;
+	vmm_loop_timer_set(vsock->retry, vmm_base_now_nsec() + VSOCK_RETRY_NSEC);
+	return 0;
+}
+
+void vsock_forget_port(struct vsock *vsock)
+{
+	vsock->port_answers = NULL;
+	if (vsock->retry)
+		vmm_loop_timer_set(vsock->retry, 0);
+}
+
 static int on_wants(struct vmm_loop_source *source, uint32_t events, void *userdata)
 {
+	take_probe(userdata);
 	ask(userdata);
 	return 0;
 }
@@ -176,7 +267,11 @@ int vsock_add(struct machine *machine)
 		control_check_listener(machine_fd(machine, spec->vsock_listen_fd), SOCK_STREAM) < 0)
 		return machine_fail_config(
 			machine, "vsock: the descriptor is no listening stream socket");
-	*vsock = (struct vsock){ .machine = machine, .lock = PTHREAD_MUTEX_INITIALIZER };
+	*vsock = (struct vsock){
+		.machine = machine,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.probe_fd = -EBADF,
+	};
 	r = vmm_loop_new(&virtio->loop);
 	config.loop = virtio->loop;
 	if (r == 0)

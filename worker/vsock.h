@@ -27,6 +27,7 @@
 
 #define VSOCK_MAX_WAITING 64
 #define VSOCK_PATIENCE_NSEC UINT64_C(2000000000)
+#define VSOCK_RETRY_NSEC UINT64_C(1000000000)
 
 struct machine;
 
@@ -38,6 +39,13 @@ struct vsock_request {
 struct vsock_answer {
 	uint64_t id;
 	int fd; /* owned; or a negative errno */
+};
+
+enum vsock_probe {
+	VSOCK_PROBE_NONE,
+	VSOCK_PROBE_ASKED,
+	VSOCK_PROBE_REFUSED,
+	VSOCK_PROBE_ANSWERED,
 };
 
 struct vsock {
@@ -56,10 +64,23 @@ struct vsock {
 
 	/* Only the machine's loop's: what vmmd was asked. deadline 0: free. */
 	struct vsock_request asked[VMM_CONTROL_MAX_VSOCK_REQUESTS];
+
+	/* A port of the guest that is tried until it answers. */
+	struct vmm_loop_source *retry;                 /* of the machine's loop */
+	void (*port_answers)(struct machine *machine); /* NULL: none is awaited */
+	uint32_t awaited_port;
+	int probe_fd;           /* under the lock: for the device's thread, or -EBADF */
+	enum vsock_probe probe; /* under the lock */
 };
 
 /* Part of the phase "drives". */
 int vsock_add(struct machine *machine);
+
+/* Calls answers, once, when the guest takes a connection to port: tried each VSOCK_RETRY_NSEC. */
+int vsock_await_port(
+	struct machine *machine, uint32_t port, void (*answers)(struct machine *machine));
+/* It is no longer of interest. */
+void vsock_forget_port(struct vsock *vsock);
 
 /*
  * vmmd's answer: a socket, which is taken over in any case, or a negative errno. -ENOENT where

@@ -155,6 +155,8 @@ END_TEST
 	X(cpus, "CPUs", spec.n_cpus = 65)                                                          \
 	X(transport, "transport", spec.transport = 2)                                              \
 	X(ready_text, "ready text", spec.ready_text[0] = 7)                                        \
+	X(ready_port, "ready port", spec.ready_port = UINT32_MAX, spec.vsock_cid = 3)              \
+	X(ready_port_without_vsock, "ready port", spec.ready_port = 22, spec.vsock_cid = 0)        \
 	X(ready_way, "ready", spec.ready = 1)                                                      \
 	X(ready, "ready", spec.ready = 2)                                                          \
 	X(uid, "uid", spec.uid = 1000)                                                             \
