@@ -158,12 +158,27 @@ int config_read_fd(int fd, char **ret_text, size_t *ret_size)
 	return 0;
 }
 
-/* Adds file number config->n_files - 1 from fd. A fault of the file is a message and success. */
+/* A file of which nothing is known: what else could be said of it is not its fault. */
+static int unreadable(struct config_messages *messages, const char *path, const char *why)
+{
+	int r = config_messages_add(messages, CONFIG_ERROR, path, 0, NULL, "%s", why);
+
+	return r < 0 ? r : -EBADMSG;
+}
+
+static void too_large(char *why, size_t size)
+{
+	snprintf(why, size, "the file is larger than %d bytes", CONFIG_MAX_FILE_BYTES);
+}
+
+/* Adds file number config->n_files - 1 from fd. A fault in its text is a message and success,
+ * one that nobody can read a message and -EBADMSG. */
 static int add_fd(struct vm_config *config, int fd, struct config_messages *messages)
 {
 	unsigned file = (unsigned)config->n_files - 1;
 	const char *path = config->files[file];
 	CLEANUP(free_p) char *text = NULL;
+	char why[128];
 	size_t size;
 	int r;
 
@@ -171,14 +186,14 @@ static int add_fd(struct vm_config *config, int fd, struct config_messages *mess
 	if (r == -ENOMEM)
 		return r;
 	if (r == -EFBIG)
-		return config_messages_add(messages, CONFIG_ERROR, path, 0, NULL,
-			"the file is larger than %d bytes", CONFIG_MAX_FILE_BYTES);
-	if (r == -EISDIR || r == -ENOTSUP)
-		return config_messages_add(messages, CONFIG_ERROR, path, 0, NULL,
+		too_large(why, sizeof(why));
+	else if (r == -EISDIR || r == -ENOTSUP)
+		snprintf(why, sizeof(why), "%s",
 			r == -EISDIR ? "this is a directory" : "this is not a regular file");
+	else if (r < 0)
+		snprintf(why, sizeof(why), "cannot be read: %s", strerror(-r));
 	if (r < 0)
-		return config_messages_add(
-			messages, CONFIG_ERROR, path, 0, NULL, "cannot be read: %s", strerror(-r));
+		return unreadable(messages, path, why);
 	fingerprint_add(config, path, strlen(path));
 	fingerprint_add(config, text, size);
 	r = config_parse_text(config, file, text, size, messages);
@@ -188,15 +203,17 @@ static int add_fd(struct vm_config *config, int fd, struct config_messages *mess
 static int add_path(struct vm_config *config, const char *path, struct config_messages *messages)
 {
 	CLEANUP(close_p) int fd = -EBADF;
+	char why[128];
 	int r;
 
 	r = config_add_file(config, path);
 	if (r < 0)
 		return r;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return config_messages_add(messages, CONFIG_ERROR, path, 0, NULL,
-			"cannot be opened: %s", strerror(errno));
+	if (fd < 0) {
+		snprintf(why, sizeof(why), "cannot be opened: %s", strerror(errno));
+		return unreadable(messages, path, why);
+	}
 	return add_fd(config, fd, messages);
 }
 
@@ -419,6 +436,7 @@ int config_load_text(const char *text, size_t size, const char *path, const char
 {
 	CLEANUP(config_free_p) struct vm_config *config = NULL;
 	size_t errors_before = messages->n_errors;
+	char why[128];
 	int r;
 
 	if (!config_name_valid(name))
@@ -431,11 +449,11 @@ int config_load_text(const char *text, size_t size, const char *path, const char
 		return r;
 	fingerprint_add(config, path, strlen(path));
 	fingerprint_add(config, text, size);
-	if (size > CONFIG_MAX_FILE_BYTES)
-		r = config_messages_add(messages, CONFIG_ERROR, path, 0, NULL,
-			"the file is larger than %d bytes", CONFIG_MAX_FILE_BYTES);
-	else
-		r = config_parse_text(config, 0, text, size, messages);
+	if (size > CONFIG_MAX_FILE_BYTES) {
+		too_large(why, sizeof(why));
+		return unreadable(messages, path, why);
+	}
+	r = config_parse_text(config, 0, text, size, messages);
 	if (r < 0 && r != -EBADMSG)
 		return r;
 	return finish_load(&config, messages, errors_before, ret);
