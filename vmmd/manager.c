@@ -196,6 +196,7 @@ int manager_reload(struct manager *manager)
 
 	if (manager->observer)
 		manager->observer->reloading(manager->observer_userdata, true);
+	manager_watch_dropins(manager);
 	for (size_t i = manager->n_machines; r >= 0 && i-- > 0;) {
 		struct machine *machine = manager->machines[i];
 
@@ -298,6 +299,9 @@ int manager_start(struct manager *manager)
 	r = make_dirs(manager);
 	if (r < 0)
 		return r;
+	r = manager_watch(manager);
+	if (r < 0)
+		log_warning("changes of .vm files are not seen until a reload: %s", strerror(-r));
 	r = read_files(manager);
 	if (r < 0)
 		return r;
@@ -306,9 +310,6 @@ int manager_start(struct manager *manager)
 		return r;
 	remove_stale(manager);
 	manager->started = true;
-	r = manager_watch(manager);
-	if (r < 0)
-		log_warning("changes of .vm files are not seen until a reload: %s", strerror(-r));
 	return 0;
 }
 

@@ -73,7 +73,9 @@ struct manager {
 	bool started;                  /* what was there before us is known */
 	sd_event_source *flush_source; /* owned: tells the observer of what has changed */
 	bool counts_changed;
-	sd_event_source *watches[3];  /* owned: of the directories of .vm files */
+	sd_event_source *watches[3]; /* owned: of the directories of .vm files */
+	sd_event_source **dropins;   /* owned: of the directories of their drop-ins */
+	size_t n_dropins;
 	sd_event_source *watch_timer; /* owned */
 	unsigned n_children;          /* of resources.c, alive */
 };
@@ -96,6 +98,8 @@ int manager_reload(struct manager *manager);
 /* Reloads by itself when .vm files change. manager-watch.c. */
 int manager_watch(struct manager *manager);
 void manager_unwatch(struct manager *manager);
+/* Before files are read again: no later change is missed. */
+void manager_watch_dropins(struct manager *manager);
 
 struct machine *manager_find(struct manager *manager, const char *name);
 /* NULL with -VMMD_E_NO_SUCH_MACHINE also where the file has appeared since the last reload and

@@ -161,6 +161,35 @@ START_TEST(test_needs_restart)
 }
 END_TEST
 
+static void await_needs_restart(DBusConnection *bus, const char *name, bool expected)
+{
+	for (int i = 0; i < 100 && get_bool(bus, name, "NeedsRestart") != expected; i++)
+		usleep(100 * 1000);
+	ck_assert_int_eq(get_bool(bus, name, "NeedsRestart"), expected);
+}
+
+/* Drop-ins too, and without a Reload: in directories that come, and that were there. */
+START_TEST(test_needs_restart_for_dropins)
+{
+	DBusConnection *bus = open_watching();
+
+	put_machine("dropped", "", "[Machine]\nCPUs=1\n");
+	start_machine(bus, "dropped", "done");
+	ck_assert(!get_bool(bus, "dropped", "NeedsRestart"));
+	put_file("run/vmm/dropped.vm.d/a.conf", "[Machine]\nCPUs=2\n");
+	await_needs_restart(bus, "dropped", true);
+	put_file("run/vmm/dropped.vm.d/a.conf", "[Machine]\nCPUs=1\n");
+	usleep(700 * 1000);
+	reboot_machine(bus, "dropped", "auto");
+	await_needs_restart(bus, "dropped", false);
+	/* Into the directory that is there already. */
+	put_file("run/vmm/dropped.vm.d/b.conf", "[Machine]\nMemory=64M\n");
+	await_needs_restart(bus, "dropped", true);
+	stop_machine(bus, "dropped", "", "done");
+	bus_close(bus);
+}
+END_TEST
+
 static const struct {
 	const char *words;
 	const char *state;
@@ -674,6 +703,7 @@ int main(void)
 	tcase_add_test(life, test_stop_timeout);
 	tcase_add_test(life, test_reboot);
 	tcase_add_test(life, test_needs_restart);
+	tcase_add_test(life, test_needs_restart_for_dropins);
 	tcase_add_loop_test(life, test_ends, 0, ARRAY_SIZE(ends));
 	tcase_add_test(life, test_kill);
 	tcase_add_test(life, test_job);
