@@ -404,6 +404,11 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 		CLOCK_MONOTONIC, 100 * 1000, 10000, on_retry, broker);
 }
 
+bool broker_is_busy(const struct broker *broker)
+{
+	return broker->n_connections > 0;
+}
+
 int broker_adopt(struct broker *broker, struct machine *machine, int *fd)
 {
 	struct connection *connection;

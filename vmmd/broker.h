@@ -24,6 +24,9 @@ struct broker;
 int broker_new(struct manager *manager, int *listen_fd, struct broker **ret);
 struct broker *broker_free(struct broker *broker);
 
+/* Whether a worker is being served. */
+bool broker_is_busy(const struct broker *broker);
+
 /* Serves a worker that vmmd has made itself. Takes over *fd. */
 int broker_adopt(struct broker *broker, struct machine *machine, int *fd);
 

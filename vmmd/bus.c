@@ -71,12 +71,24 @@ static int open_bus(const char *address, sd_bus **ret)
 	return r;
 }
 
+static int count_call(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+
+	if (sd_bus_message_is_method_call(message, NULL, NULL) > 0)
+		bus->n_calls++;
+	return 0;
+}
+
 static int add_objects(struct bus *bus)
 {
 	sd_bus *b = bus->bus;
 	int r;
 
-	r = sd_bus_add_object_vtable(b, NULL, BUS_PATH, BUS_MANAGER_INTERFACE, manager_vtable, bus);
+	r = sd_bus_add_filter(b, NULL, count_call, bus);
+	if (r >= 0)
+		r = sd_bus_add_object_vtable(
+			b, NULL, BUS_PATH, BUS_MANAGER_INTERFACE, manager_vtable, bus);
 	if (r >= 0)
 		r = sd_bus_add_fallback_vtable(b, NULL, BUS_MACHINES, BUS_MACHINE_INTERFACE,
 			machine_vtable, machine_object_find, bus);

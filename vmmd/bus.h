@@ -39,6 +39,7 @@ struct bus {
 	struct polkit_query *queries; /* owned */
 	unsigned n_queries;
 	unsigned n_requests;
+	uint64_t n_calls;                   /* of methods and properties, ever */
 	const struct polkit_query *granted; /* the query whose request runs again just now */
 };
 

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "broker.h"
 #include "bus.h"
+#include "idle.h"
 #include "log.h"
 #include "spawn.h"
 #include "worker/protocol.h"
@@ -20,6 +21,7 @@ struct options {
 	struct manager_options manager;
 	const char *bus;
 	const char *broker;
+	uint64_t idle_usec; /* 0: never */
 	bool verbose;
 };
 
@@ -36,6 +38,8 @@ static void usage(FILE *stream)
 	      "                    (default: " VMM_BROKER_PATH ")\n"
 	      "  --worker=PATH     the worker's program, with --spawn=direct\n"
 	      "                    (default: " PKGLIBEXECDIR "/vmmd-worker)\n"
+	      "  --idle=SEC        end when no machine runs and nobody has asked for SEC seconds, if\n"
+	      "                    systemd passes the socket, and so starts it again\n"
 	      "  --root=DIR        look below DIR for etc/vmm, run/vmm, usr/lib/vmm and run/vmmd\n"
 	      "  -v, --verbose     log more\n"
 	      "  -h, --help        print this\n"
@@ -43,10 +47,26 @@ static void usage(FILE *stream)
 		stream);
 }
 
+/* Up to a day. */
+static int parse_seconds(const char *text, uint64_t *ret_usec)
+{
+	char *end;
+	unsigned long seconds;
+
+	errno = 0;
+	seconds = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0 || seconds > 24 * 3600) {
+		fprintf(stderr, "vmmd: --idle=%s: a number of seconds, at most a day\n", text);
+		return -EINVAL;
+	}
+	*ret_usec = seconds * UINT64_C(1000000);
+	return 0;
+}
+
 /* 0: go on; 1: all was said; negative: wrong. */
 static int parse_options(int argc, char *argv[], struct options *options)
 {
-	enum { OPT_VERSION = 256, OPT_SPAWN, OPT_BUS, OPT_BROKER, OPT_WORKER, OPT_ROOT };
+	enum { OPT_VERSION = 256, OPT_SPAWN, OPT_BUS, OPT_BROKER, OPT_WORKER, OPT_ROOT, OPT_IDLE };
 	static const struct option longs[] = {
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -56,6 +76,7 @@ static int parse_options(int argc, char *argv[], struct options *options)
 		{ "broker", required_argument, NULL, OPT_BROKER },
 		{ "worker", required_argument, NULL, OPT_WORKER },
 		{ "root", required_argument, NULL, OPT_ROOT },
+		{ "idle", required_argument, NULL, OPT_IDLE },
 		{},
 	};
 	int c;
@@ -90,6 +111,10 @@ static int parse_options(int argc, char *argv[], struct options *options)
 		case OPT_WORKER:
 			options->manager.worker = optarg;
 			break;
+		case OPT_IDLE:
+			if (parse_seconds(optarg, &options->idle_usec) < 0)
+				return -EINVAL;
+			break;
 		case OPT_ROOT:
 			if (optarg[0] != '/' || optarg[strlen(optarg) - 1] == '/') {
 				fprintf(stderr,
@@ -113,7 +138,7 @@ static int parse_options(int argc, char *argv[], struct options *options)
 }
 
 /* The broker's socket: systemd's, which outlives us, else one of our own. */
-static int open_broker(const char *path, int *ret_fd)
+static int open_broker(const char *path, int *ret_fd, bool *ret_passed)
 {
 	CLEANUP(close_p) int fd = -EBADF;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -130,6 +155,7 @@ static int open_broker(const char *path, int *ret_fd)
 			return -EINVAL;
 		}
 		*ret_fd = TAKE_FD(fd);
+		*ret_passed = true;
 		return 0;
 	}
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -205,7 +231,9 @@ static int run(const struct options *options)
 	CLEANUP(event_unref_p) sd_event *event = NULL;
 	CLEANUP(bus_free_p) struct bus *bus = NULL;
 	CLEANUP(manager_free_p) struct manager *manager = NULL;
+	CLEANUP(idle_finish) struct idle idle = {};
 	CLEANUP(close_p) int broker_fd = -EBADF;
+	bool is_passed = false;
 	int r;
 
 	r = sd_event_new(&event);
@@ -216,7 +244,7 @@ static int run(const struct options *options)
 	if (r >= 0)
 		r = manager_start(manager);
 	if (r >= 0 && !manager->broker) {
-		r = open_broker(options->broker, &broker_fd);
+		r = open_broker(options->broker, &broker_fd, &is_passed);
 		if (r >= 0)
 			r = broker_new(manager, &broker_fd, &manager->broker);
 	}
@@ -227,6 +255,8 @@ static int run(const struct options *options)
 		r = bus_connect(bus);
 	if (r >= 0)
 		r = sd_event_set_watchdog(event, true);
+	if (r >= 0 && is_passed && options->idle_usec > 0)
+		r = idle_start(&idle, bus, options->idle_usec);
 	if (r < 0)
 		return r;
 	sd_notifyf(false, "READY=1\nSTATUS=%zu machines, %u run", manager->n_machines,

@@ -110,6 +110,67 @@ two_machines() {
 	wait_end two 240 0
 }
 
+# daemon_runs COMMAND: vmmd.service with another ExecStart=, until daemon_is_itself.
+daemon_runs() {
+	mkdir -p /run/systemd/system/vmmd.service.d
+	printf '[Service]\nExecStart=\nExecStart=%s\n' "$1" >/run/systemd/system/vmmd.service.d/test.conf
+	systemctl daemon-reload
+}
+
+daemon_is_itself() {
+	rm -r /run/systemd/system/vmmd.service.d
+	systemctl daemon-reload
+}
+
+daemon_is() {
+	[[ $(systemctl show -P ActiveState "$1") == "$2" ]]
+}
+
+# Without machines and clients vmmd ends by itself; its name, its socket and a machine start it again.
+daemon_idle() {
+	daemon_runs '/usr/libexec/vmmd/vmmd --idle=2'
+	systemctl restart vmmd.service
+	eventually 30 "vmmd ends" daemon_is vmmd.service inactive
+	equals "how it ended" "$(systemctl show -P Result vmmd.service)" success
+	matches "vmmctl list" "$(vmmctl list)" '0 machines'
+	daemon_is vmmd.service active || fail "vmmctl has not started it"
+	eventually 30 "vmmd ends again" daemon_is vmmd.service inactive
+	idle_machine needs
+	systemctl start vmm@needs
+	sleep $((6 * slow))
+	daemon_is vmmd.service active || fail "it has left a machine alone"
+	systemctl reload vmmd.service
+	hard_stop needs
+	eventually 30 "vmmd ends after the machine" daemon_is vmmd.service inactive
+	daemon_is_itself
+}
+
+# A vmmd that crashes again and again: it and its socket have failed, and everybody who needs it says
+# so; nothing waits for ever.
+daemon_crash_loop() {
+	local said rc=0
+	systemctl stop vmmd.service
+	daemon_runs /bin/false
+	idle_machine waits
+	timeout $((120 * slow)) systemctl start vmm@waits 2>"$TEST_DIR/error" || rc=$?
+	((rc != 0 && rc != 124)) || fail "starting a machine: status $rc"
+	eventually 60 "vmmd is given up" daemon_is vmmd.service failed
+	eventually 60 "its socket too" daemon_is vmmd.socket failed
+	rc=0
+	said=$(timeout 60 vmmctl list 2>&1) || rc=$?
+	((rc == 1)) || fail "vmmctl list: status $rc: $said"
+	echo "vmmctl says: $said"
+	matches "what vmmctl says" "$said" 'vmmd'
+	matches "the machine's log" "$(console waits)" 'vmmd'
+	systemctl stop vmm@waits || :
+	# Mended, and on again.
+	daemon_is_itself
+	systemctl reset-failed vmmd.service vmmd.socket vmm@waits.service
+	systemctl start vmmd.socket
+	systemctl start vmm@waits
+	hard_stop waits
+}
+
 add killed 400 daemon_killed
 add start-without-daemon 240 start_without_daemon
 add end-while-daemon-is-down 240 end_while_daemon_is_down
@@ -117,3 +178,5 @@ add stranger-at-broker 60 stranger_at_broker
 add worker-of-no-machine 60 worker_of_no_machine
 add worker-of-another-machine 60 worker_of_another_machine
 add two-machines 400 two_machines
+add idle 60 daemon_idle
+add_soak crash-loop 240 daemon_crash_loop
