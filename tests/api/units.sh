@@ -77,6 +77,13 @@ if command -v systemd-tmpfiles >/dev/null; then
 	check "the private directory" sh -c "[ \$(stat -c %a '$root/run/vmmd/machine') = 700 ] || echo no"
 fi
 
+if command -v systemd-sysusers >/dev/null; then
+	mkdir -p "$tmp/root/etc"
+	systemd-sysusers --root="$tmp/root" "$source/units/vmmd.sysusers" >/dev/null
+	check "the user of vmm-metrics@.service" sh -c \
+		"grep -q \"^\$(sed -n 's/^User=//p' '$units/vmm-metrics@.service'):\" '$tmp/root/etc/passwd' || echo no"
+fi
+
 # The catalog has an entry for each id that is logged, and journald reads it.
 ids() {
 	grep -Eho '"[0-9a-f]{32}"' "$source/vmmd/log.h" "$source/worker/log.h" | tr -d '"' | sort
