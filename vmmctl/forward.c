@@ -223,8 +223,9 @@ static nfds_t fill_polls(struct forward *forward, uint64_t now_nsec, int *ret_ms
 
 static bool is_idle(const struct forward *forward, uint64_t now_nsec)
 {
+	/* The last one may have ended after now was read. */
 	return forward->n_connections == 0 && forward->ctl->idle_usec > 0 &&
-	       now_nsec - forward->idle_nsec >= forward->ctl->idle_usec * 1000;
+	       now_nsec >= forward->idle_nsec + forward->ctl->idle_usec * 1000;
 }
 
 static void serve(struct forward *forward)
