@@ -52,10 +52,16 @@ def run(command, **options):
 
 
 found = blocks()
-check("labels", set(found) <= {"", "build", "install", "tour", "library"}, set(found))
+check("labels", set(found) <= {"", "packages", "build", "install", "tour", "library"}, set(found))
 # These run what runs this: that they are there and know their options is what is left to see.
 for command in commands(found[""]):
     run(f"{command} --help", cwd=source)
+# Installing them is what tests/check begins with, where it is what it takes from this list.
+needed = re.findall(r"^build: (.*)$", (source / "tests/lib/packages").read_text(), re.M)
+named = found["packages"].split()
+check("apt-get installs", named[:3] == ["sudo", "apt-get", "install"], found["packages"])
+check("the packages that building needs", sorted(named[3:]) == sorted(" ".join(needed).split()),
+      found["packages"])
 with tempfile.TemporaryDirectory() as tree:
     for entry in source.iterdir():
         if not entry.name.startswith("build") and entry.name != ".git":
