@@ -35,13 +35,26 @@ static void check_config(const struct vm_config *config)
 		const struct config_drive *drive = &config->drives[i];
 
 		FUZZ_CHECK(drive->name.value && strlen(drive->name.value) <= 20);
-		FUZZ_CHECK(drive->path.value && drive->path.value[0] == '/');
+		FUZZ_CHECK(!drive->path.value != !drive->socket.value);
+		FUZZ_CHECK(!drive->path.value || drive->path.value[0] == '/');
+		FUZZ_CHECK(!drive->socket.value || drive->socket.value[0] == '/');
+		FUZZ_CHECK(drive->format.value < CONFIG_N_FORMATS);
 		for (size_t j = 0; j < i; j++)
 			FUZZ_CHECK(strcmp(config->drives[j].name.value, drive->name.value) != 0);
 	}
 	FUZZ_CHECK(config->n_networks <= CONFIG_MAX_NETWORKS);
 	for (size_t i = 0; i < config->n_networks; i++)
 		FUZZ_CHECK(config->networks[i].name.value);
+	FUZZ_CHECK(config->n_shares <= CONFIG_MAX_SHARES);
+	for (size_t i = 0; i < config->n_shares; i++) {
+		const struct config_share *share = &config->shares[i];
+
+		FUZZ_CHECK(share->tag.value && strlen(share->tag.value) <= 20);
+		FUZZ_CHECK(!share->path.value != !share->socket.value);
+		FUZZ_CHECK(!share->path.value || share->path.value[0] == '/');
+		for (size_t j = 0; j < i; j++)
+			FUZZ_CHECK(strcmp(config->shares[j].tag.value, share->tag.value) != 0);
+	}
 	for (size_t i = 0; i < CONFIG_N_PASS_SECTIONS; i++) {
 		n_lines += config->pass[i].n_lines;
 		for (size_t j = 0; j < config->pass[i].n_lines; j++) {

@@ -64,7 +64,8 @@ static void request(const uint8_t *data, size_t size)
 		break;
 	}
 	FUZZ_CHECK((message.header.type == VMM_CONTROL_OPEN_CONSOLE ||
-			   message.header.type == VMM_CONTROL_CONNECT_VSOCK) == (n_fds == 1));
+			   message.header.type == VMM_CONTROL_CONNECT_VSOCK ||
+			   message.header.type == VMM_CONTROL_CONNECT_BACKEND) == (n_fds == 1));
 }
 
 /* What a worker relies on once a spec is checked. */
@@ -88,9 +89,18 @@ static void check_spec(const struct vmm_spec *spec, size_t n_fds)
 		FUZZ_CHECK(spec->drives[i].cache < VMM_CACHE_COUNT);
 		FUZZ_CHECK(spec->drives[i].engine < VMM_ENGINE_COUNT);
 	}
-	for (uint32_t i = 0; i < spec->n_networks; i++)
+	for (uint32_t i = 0; i < spec->n_networks; i++) {
 		for (uint32_t j = 0; j < VMM_SPEC_MAX_TAPS; j++)
 			FUZZ_CHECK(spec->networks[i].tap_fds[j] < n_fds);
+		FUZZ_CHECK(spec->network_backends[i].fd < n_fds);
+	}
+	FUZZ_CHECK(spec->n_shares <= VMM_SPEC_MAX_SHARES);
+	for (uint32_t i = 0; i < spec->n_shares; i++) {
+		FUZZ_CHECK(spec->shares[i].fd > 0 && spec->shares[i].fd < n_fds);
+		FUZZ_CHECK(spec->shares[i].id[0]);
+		FUZZ_CHECK(memchr(spec->shares[i].id, 0, VMM_DEVICE_ID_SIZE));
+		FUZZ_CHECK(spec->flags & VMM_SPEC_SHARED_MEMORY);
+	}
 }
 
 static void make_spec(struct vmm_spec *spec)
@@ -129,7 +139,9 @@ static const size_t members[] = { MEMBER(magic), MEMBER(version), MEMBER(size), 
 	MEMBER(networks[0].mac), MEMBER(networks[0].mtu), MEMBER(networks[0].n_taps),
 	MEMBER(networks[0].tap_fds), MEMBER(networks[0].vhost_fds), MEMBER(networks[0].stream_fd),
 	MEMBER(networks[0].queue_size), MEMBER(networks[0].receive_rate),
-	MEMBER(networks[0].transmit_rate), MEMBER(networks[1].id) };
+	MEMBER(networks[0].transmit_rate), MEMBER(networks[1].id), MEMBER(n_shares),
+	MEMBER(shares[0].id), MEMBER(shares[0].fd), MEMBER(shares[0].queue_size),
+	MEMBER(drive_backends) };
 
 /* A change is a member, an offset and a length of 1 byte each, and that many bytes. */
 static void spec(const uint8_t *data, size_t size)

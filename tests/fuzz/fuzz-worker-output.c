@@ -30,6 +30,12 @@ static void answer(const uint8_t *data, size_t size)
 		FUZZ_CHECK(message.vsock_request.seqpacket <= 1);
 		return;
 	}
+	if (message.header.type == VMM_CONTROL_BACKEND_REQUEST) {
+		FUZZ_CHECK(message.backend_request.id != 0);
+		FUZZ_CHECK(memchr(message.backend_request.device, 0, VMM_DEVICE_ID_SIZE));
+		FUZZ_CHECK(message.backend_request.kind < VMM_DEVICE_KIND_COUNT);
+		return;
+	}
 	type = message.header.type & ~VMM_CONTROL_REPLY;
 	FUZZ_CHECK(type > 0 && type < VMM_CONTROL_COUNT);
 	FUZZ_CHECK(message.header.id != 0);

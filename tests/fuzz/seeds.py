@@ -91,14 +91,15 @@ def bzimage():
 
 
 MAGIC = 0x646d6d76
+PROTOCOL_VERSION, CONTROL_VERSION = 4, 3
 
 
 def answer(kind, n_fds=0, first=0, status=0, text=b""):
-    return struct.pack("<8I512s", MAGIC, 1, kind, 544, n_fds, first, status, 0, text)
+    return struct.pack("<8I512s", MAGIC, PROTOCOL_VERSION, kind, 544, n_fds, first, status, 0, text)
 
 
 def control(kind, payload=b"", ident=1, result=0):
-    return struct.pack("<IIIIQiI", MAGIC, 1, kind, len(payload), ident, result, 0) + payload
+    return struct.pack("<IIIIQiI", MAGIC, CONTROL_VERSION, kind, len(payload), ident, result, 0) + payload
 
 
 # The members that fuzz-worker-input.c lists.
@@ -109,7 +110,8 @@ vsock_receive_rate vsock_transmit_rate balloon_bytes hotplug_bytes rng_rate cons
 n_networks drive.id drive.serial drive.reserved drive.fd drive.flags drive.cache drive.engine
 drive.n_queues drive.queue_size drive.block_bytes drive.rate drive2 network.id network.mac
 network.mtu network.n_taps network.tap_fds network.vhost_fds network.stream_fd network.queue_size
-network.receive_rate network.transmit_rate network2""".split()
+network.receive_rate network.transmit_rate network2 n_shares share.id share.fd share.queue_size
+drive_backends""".split()
 
 
 def spec_seeds():
@@ -123,6 +125,13 @@ def spec_seeds():
                    ("ready_text", 0, b"login:"), ("vsock_cid", 0, number(3)),
                    ("console_ring_bytes", 0, number(65536)), ("drive.queue_size", 0, number(64)),
                    ("drive.serial", 0, b"serial"), ("drive.block_bytes", 0, number(512))]
+    # The drive's descriptor serves a share; the flags are those of shared memory, and of vhost-user.
+    yield "share", [("flags", 0, number(4)), ("drive.fd", 0, number(3)),
+                    ("network.n_taps", 0, number(0)), ("network.tap_fds", 0, number(0)),
+                    ("n_networks", 0, number(0)), ("network.id", 0, bytes(32)),
+                    ("n_shares", 0, number(1)), ("share.id", 0, b"home"),
+                    ("share.fd", 0, number(4)), ("drive.flags", 0, number(8)),
+                    ("drive_backends", 4, number(30000))]
     yield "stream", [("network.n_taps", 0, number(0)), ("network.tap_fds", 0, number(0)),
                      ("network.stream_fd", 0, number(4))]
     for member in ("magic", "version", "size", "n_fds", "flags", "memory_bytes", "huge_page_bytes",
@@ -203,9 +212,10 @@ def http():
 
 
 def worker_output():
-    yield "hello", b"\0" + struct.pack("<4I28sI", MAGIC, 1, 1, 48, b"web-1", 0)
+    yield "hello", b"\0" + struct.pack("<4I28sI", MAGIC, PROTOCOL_VERSION, 1, 48, b"web-1", 0)
     yield "event", b"\1" + control(0x1000, struct.pack("<IIIiQ128s", 1, 1, 0, 0, 5, b"running"),
                                    ident=0)
+    yield "backend", b"\1" + control(0x1002, struct.pack("<Q32sII", 7, b"data", 3, 0), ident=0)
     yield "status", b"\1" + control(0x80000001, struct.pack("<8I3Q128s", 1, 0, 1, 0, 1, 0, 0, 0,
                                                             1 << 27, 1, 2, b"running"))
     yield "paused", b"\1" + control(0x80000002)
