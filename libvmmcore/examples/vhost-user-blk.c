@@ -42,12 +42,9 @@ static int listen_on(const char *path)
 	const char *pid = getenv("LISTEN_PID"), *n_fds = getenv("LISTEN_FDS");
 	int fd;
 
-	if (pid && n_fds && atoi(pid) == getpid() && atoi(n_fds) == 1) {
-		check_errno(fcntl(FIRST_PASSED_FD, F_SETFD, FD_CLOEXEC), "passed socket");
+	if (pid && n_fds && atoi(pid) == getpid() && atoi(n_fds) == 1)
 		return FIRST_PASSED_FD;
-	}
-	if (strlen(path) >= sizeof(address.sun_path))
-		check(-ENAMETOOLONG, path);
+	check(strlen(path) < sizeof(address.sun_path) ? 0 : -ENAMETOOLONG, path);
 	strcpy(address.sun_path, path);
 	fd = check_errno(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
 	unlink(path);
@@ -56,69 +53,45 @@ static int listen_on(const char *path)
 	return fd;
 }
 
-/* A readable descriptor instead of death. */
-static int end_by_signal(void)
-{
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	return check_errno(signalfd(-1, &signals, SFD_CLOEXEC), "signalfd");
-}
-
 int main(int argc, char **argv)
 {
-	struct vmm_mem *mem;
-	struct vmm_blk_file *file;
-	struct vmm_virtio_blk *blk;
+	struct vmm_virtio_blk_config blk_config = { .n_queues = 1 };
+	struct vmm_vhost_user_backend_config config = { .stop_fd = -1 };
+	struct vmm_blk_file_config file_config = { .fd = -1 };
 	struct vmm_vhost_user_backend *backend;
-	int listen_fd, r;
+	struct vmm_virtio_blk *blk;
+	struct vmm_blk_file *file;
+	int listen_fd, fd;
+	sigset_t signals;
 
-	if (argc < 3 || argc > 4) {
-		fprintf(stderr, "usage: vhost-user-blk SOCKET IMAGE [QUEUES]\n");
-		return EXIT_FAILURE;
-	}
-	int stop_fd = end_by_signal();
-	struct vmm_blk_file_config file_config = {
-		.fd = check_errno(open(argv[2], O_RDWR | O_CLOEXEC), argv[2]),
-	};
-	check(vmm_mem_new(&mem), "memory");
+	check(argc == 3 || argc == 4 ? 0 : -EINVAL, "SOCKET IMAGE [QUEUES]");
+	/* A readable descriptor instead of death; before there are threads. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	config.stop_fd = check_errno(signalfd(-1, &signals, SFD_CLOEXEC), "signalfd");
+
+	file_config.fd = check_errno(open(argv[2], O_RDWR | O_CLOEXEC), argv[2]);
 	check(vmm_blk_file_new(&file_config, &file), argv[2]);
-	struct vmm_virtio_blk_config blk_config = {
-		.mem = mem,
-		.backend = vmm_blk_file_backend(file),
-		.n_queues = argc > 3 ? (unsigned int)atoi(argv[3]) : 1,
-	};
+	check(vmm_mem_new(&config.mem), "memory");
+	blk_config.mem = config.mem;
+	blk_config.backend = vmm_blk_file_backend(file);
+	blk_config.n_queues = argc > 3 ? (unsigned int)atoi(argv[3]) : 1;
 	check(vmm_virtio_blk_new(&blk_config, &blk), "disk");
-	struct vmm_vhost_user_backend_config config = {
-		.device = vmm_virtio_blk_device(blk),
-		.mem = mem,
-		.stop_fd = stop_fd,
-	};
+	config.device = vmm_virtio_blk_device(blk);
 	check(vmm_vhost_user_backend_new(&config, &backend), "back end");
 
 	listen_fd = listen_on(argv[1]);
-	for (;;) {
-		struct pollfd polls[] = { { stop_fd, POLLIN, 0 }, { listen_fd, POLLIN, 0 } };
-		int fd;
-
-		if (poll(polls, 2, -1) < 0 && errno != EINTR)
-			break;
-		if (polls[0].revents)
-			break;
+	struct pollfd polls[] = { { config.stop_fd, POLLIN, 0 }, { listen_fd, POLLIN, 0 } };
+	while (poll(polls, 2, -1) > 0 && !polls[0].revents) {
 		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0)
-			continue;
-		r = vmm_vhost_user_backend_serve(backend, fd);
-		if (r < 0)
-			fprintf(stderr, "vhost-user-blk: front end: %s\n", strerror(-r));
+		if (fd >= 0 && vmm_vhost_user_backend_serve(backend, fd) < 0)
+			fprintf(stderr, "vhost-user-blk: a front end broke off\n");
 		close(fd);
 	}
 	vmm_vhost_user_backend_free(backend);
 	vmm_virtio_blk_free(blk);
 	vmm_blk_file_free(file);
-	vmm_mem_free(mem);
+	vmm_mem_free(config.mem);
 	return EXIT_SUCCESS;
 }
