@@ -58,7 +58,7 @@ for command in commands(found[""]):
     run(f"{command} --help", cwd=source)
 # Installing them is what tests/check begins with, where it is what it takes from this list.
 needed = re.findall(r"^build: (.*)$", (source / "tests/lib/packages").read_text(), re.M)
-named = found["packages"].split()
+named = found["packages"].replace("\\\n", "").split()
 check("apt-get installs", named[:3] == ["sudo", "apt-get", "install"], found["packages"])
 check("the packages that building needs", sorted(named[3:]) == sorted(" ".join(needed).split()),
       found["packages"])
