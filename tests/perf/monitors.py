@@ -4,6 +4,7 @@ The monitors that tests/bench runs side by side, behind one interface: start a g
 serial output, look at its process, end it.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -95,7 +96,7 @@ class Qemu:
             self.program, '-M', 'microvm,rtc=off,pic=off,pit=off,isa-serial=on,acpi=off',
             '-global', 'virtio-mmio.force-legacy=false', '-enable-kvm',
             '-cpu', 'host,arch-capabilities=off', '-m', str(memory_mib), '-smp', '1', '-nodefaults',
-            '-no-user-config', '-display', 'none', '-serial', 'stdio', '-no-reboot',
+            '-no-user-config', '-name', 'bench,debug-threads=on', '-display', 'none', '-serial', 'stdio', '-no-reboot',
             '-kernel', kernel, '-append', cmdline]
         if drive:
             aio = 'threads' if self.block == 'threads' else 'io_uring'
@@ -190,6 +191,24 @@ def own_memory(pid, guest_bytes):
                 rss += map_rss
                 pss += map_pss
     return rss, pss
+
+
+def is_vcpu(comm):
+    """By the names that monitors give to the threads of their vCPUs."""
+    return comm.startswith(('vcpu', 'CPU ', 'fc_vcpu'))
+
+
+def busy_seconds(pid):
+    """Processor time so far of all threads that are not a vCPU: they poll in the bench guest."""
+    nanoseconds = 0
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f'/proc/{pid}/task/{task}/comm', encoding='utf-8') as f:
+                if is_vcpu(f.read()):
+                    continue
+            with open(f'/proc/{pid}/task/{task}/schedstat', encoding='utf-8') as f:
+                nanoseconds += int(f.read().split()[0])
+    return nanoseconds / 1e9
 
 
 def activity(pid):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from monitors import own_memory
+from monitors import busy_seconds, own_memory
 from report import Row
 
 TAP = 'bench0'
@@ -47,17 +47,19 @@ def flood(bench, netns, size):
             process.kill()
 
 
-def frames_a_second(bench, monitor, netns, operation, size, count):
+def send_or_receive(bench, monitor, netns, operation, size, count):
+    """(frames a second, the monitor's own processor time in seconds a frame)"""
     options = f'bench=net op={operation} size={size} n={count}'
     with monitor.start(bench.guest('bench'), options, tap=TAP, netns=netns) as guest:
         begin, _ = guest.wait_for('BEGIN')
+        busy = busy_seconds(guest.pid)
         if operation == 'send':
-            end, _ = guest.wait_for('END')
-            return count / (end - begin)
-        with flood(bench, netns, size):
-            begin, _ = guest.wait_for('FIRST')
-            end, _ = guest.wait_for('END')
-        return count / (end - begin)
+            end, _ = guest.wait_for('END', 300)
+        else:
+            with flood(bench, netns, size):
+                begin, _ = guest.wait_for('FIRST')
+                end, _ = guest.wait_for('END', 300)
+        return count / (end - begin), (busy_seconds(guest.pid) - busy) / count
 
 
 def tap_monitors(bench):
@@ -73,15 +75,17 @@ def network(bench):
                 segments = size > 1514
                 row = Row('network', f'{operation}, {text}', 'MiB/s' if segments else 'frames/s',
                           better='more', goal_ratio=1.5)
-                rows.append(row)
+                cpu = Row('network', f'{operation}, {text}, processor time a frame', 'us')
+                rows += [row, cpu]
                 if not netns:
                     continue
                 count = full // 10 if bench.short else full
 
                 def measure(monitor):
-                    rate = frames_a_second(bench, monitor, netns, operation, size, count)
-                    row.add('qemu' if monitor.name == 'qemu-threads' else monitor.name,
-                            rate * size / MIB if segments else rate)
+                    rate, busy = send_or_receive(bench, monitor, netns, operation, size, count)
+                    name = 'qemu' if monitor.name == 'qemu-threads' else monitor.name
+                    row.add(name, rate * size / MIB if segments else rate)
+                    cpu.add(name, busy * 1e6)
 
                 bench.each(f'network, {operation} {text}', measure, tap_monitors(bench))
     return rows

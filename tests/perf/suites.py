@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The suites of tests/bench. Each yields rows; monitors take turns inside one run."""
 
-import contextlib
 import os
 import sys
 import time
 
+import block
 import inprocess
 import many
 import network
@@ -45,20 +45,6 @@ def one_of_each(monitors):
     return [m for m in monitors if not m.name.startswith('qemu-') or m.name == 'qemu-threads']
 
 
-@contextlib.contextmanager
-def disk(bench, mib):
-    """A file of random bytes, on a tmpfs if there is one."""
-    folder = '/dev/shm' if os.path.isdir('/dev/shm') else bench.build
-    path = os.path.join(folder, f'vmmd-bench-{os.getpid()}.raw')
-    try:
-        with open(path, 'wb') as f:
-            for _ in range(mib):
-                f.write(os.urandom(1 << 20))
-        yield path
-    finally:
-        os.unlink(path)
-
-
 def start(bench):
     row = Row('start', 'exec to first instruction', 'ms', goal_ratio=0.1)
 
@@ -84,7 +70,7 @@ def memory(bench):
             pss.add(monitor.name, own[1] / (1 << 20))
 
     bench.each('memory', measure, one_of_each(bench.monitors))
-    with disk(bench, 16) as drive:
+    with block.disk(block.memory_folder(bench), 16) as drive:
         return [rss, pss, *network.loaded(bench, drive)]
 
 
@@ -107,38 +93,5 @@ def idle(bench):
     return [switches, cpu]
 
 
-def block(bench):
-    rows = []
-    n = 10000 if bench.short else 200000
-    shapes = [
-        # name, operation, bytes, depth, queues, sequential, goal
-        ('4 KiB read, depth 1', 'read', 4096, 1, 1, 0, 1.5),
-        ('4 KiB read, depth 32', 'read', 4096, 32, 1, 0, 1.5),
-        ('4 KiB write, depth 32', 'write', 4096, 32, 1, 0, 1.5),
-        ('4 KiB read, depth 32, 4 queues', 'read', 4096, 32, 4, 0, 1.5),
-        ('128 KiB sequential read', 'read', 131072, 32, 1, 1, None),
-    ]
-    if bench.short:
-        shapes = shapes[:2]
-    with disk(bench, 256) as drive:
-        for name, operation, size, depth, queues, sequential, goal in shapes:
-            unit = 'requests/s' if size == 4096 else 'MiB/s'
-            row = Row('block', name, unit, better='more', goal_ratio=goal)
-            count = n if size == 4096 else n // 8
-            options = (f'bench=blk op={operation} size={size} depth={depth} queues={queues} '
-                       f'seq={sequential} n={count}')
-
-            def measure(monitor):
-                with monitor.start(bench.guest('bench'), options, drive=drive, queues=queues) as guest:
-                    begin, _ = guest.wait_for('BEGIN')
-                    end, _ = guest.wait_for('END')
-                    rate = count / (end - begin)
-                    row.add(monitor.name, rate if size == 4096 else rate * size / (1 << 20))
-
-            bench.each(f'block, {name}', measure)
-            rows.append(row)
-    return rows
-
-
-SUITES = {'start': start, 'memory': memory, 'idle': idle, 'block': block,
-          **network.SUITES, **many.SUITES, **inprocess.SUITES}
+SUITES = {'start': start, 'memory': memory, 'idle': idle,
+          **block.SUITES, **network.SUITES, **many.SUITES, **inprocess.SUITES}

@@ -39,8 +39,9 @@ void __attribute__((noreturn)) end_run(const char *why)
 {
 	print(why);
 	print("\n");
+	/* Halted, so that the monitor can still be looked at. */
 	for (;;)
-		__asm__ volatile("ud2");
+		__asm__ volatile("int3");
 }
 
 const char *command_line(void)
