@@ -123,6 +123,7 @@ int ctl_bus_error(struct ctl *ctl, const char *what, const sd_bus_error *error, 
 		    SD_BUS_ERROR_NAME_HAS_NO_OWNER,
 		    "org.freedesktop.DBus.Error.Spawn.ServiceNotFound",
 		    "org.freedesktop.DBus.Error.Spawn.ChildExited",
+		    "org.freedesktop.DBus.Error.TimedOut", /* of the start of a service */
 		    "org.freedesktop.systemd1.NoSuchUnit")) {
 		ctl_error("%s%svmmd does not run and cannot be started (%s)\n"
 			  "See systemctl status vmmd.service.",

@@ -132,7 +132,7 @@ daemon_idle() {
 	systemctl restart vmmd.service
 	eventually 30 "vmmd ends" daemon_is vmmd.service inactive
 	equals "how it ended" "$(systemctl show -P Result vmmd.service)" success
-	matches "vmmctl list" "$(vmmctl list)" '0 machines'
+	matches "vmmctl list" "$(vmmctl list)" 'No machines'
 	daemon_is vmmd.service active || fail "vmmctl has not started it"
 	eventually 30 "vmmd ends again" daemon_is vmmd.service inactive
 	idle_machine needs
@@ -160,7 +160,7 @@ daemon_crash_loop() {
 	said=$(timeout 60 vmmctl list 2>&1) || rc=$?
 	((rc == 1)) || fail "vmmctl list: status $rc: $said"
 	echo "vmmctl says: $said"
-	matches "what vmmctl says" "$said" 'vmmd'
+	matches "what vmmctl says" "$said" 'See systemctl status vmmd.service'
 	matches "the machine's log" "$(console waits)" 'vmmd'
 	systemctl stop vmm@waits || :
 	# Mended, and on again.
