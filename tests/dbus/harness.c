@@ -186,28 +186,51 @@ char *env_log(void)
 	return text;
 }
 
-void env_start(void)
+static void start_bus(void)
 {
 	char *argv[] = { (char *)DBUS_DAEMON, (char *)"--nofork", (char *)"--nopidfile", NULL,
 		NULL };
 	char config[128], path[128];
+
+	snprintf(config, sizeof(config), "--config-file=%s/bus.conf", env_root);
+	argv[3] = config;
+	dbus_pid = spawn(argv, "dbus.log");
+	path_of(path, sizeof(path), "bus");
+	for (int i = 0; i < WAIT_MSEC / 10 && access(path, F_OK) < 0; i++)
+		nap();
+}
+
+void env_kill_bus(void)
+{
+	char path[128];
+
+	kill(dbus_pid, SIGKILL);
+	waitpid(dbus_pid, NULL, 0);
+	path_of(path, sizeof(path), "bus");
+	unlink(path);
+	start_bus();
+	for (int i = 0; i < WAIT_MSEC / 10; i++) {
+		if (vmmd_answers())
+			return;
+		nap();
+	}
+	ck_abort_msg("vmmd does not come back to the bus");
+}
+
+void env_start(void)
+{
 
 	strcpy(env_root, "/tmp/test-dbus-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(env_root));
 	/* Clients of other users reach the bus. */
 	ck_assert_int_eq(chmod(env_root, 0755), 0);
 	snprintf(bus_address, sizeof(bus_address), "unix:path=%s/bus", env_root);
-	snprintf(config, sizeof(config), "--config-file=%s/bus.conf", env_root);
 	put_file("kernel", "not a kernel, but a file\n");
 	put_file("etc/vmm/keep", "");
 	put_file("usr/lib/vmm/keep", "");
 	put_file("run/vmm/keep", "");
 	write_bus_config();
-	argv[3] = config;
-	dbus_pid = spawn(argv, "dbus.log");
-	path_of(path, sizeof(path), "bus");
-	for (int i = 0; i < WAIT_MSEC / 10 && access(path, F_OK) < 0; i++)
-		nap();
+	start_bus();
 	env_start_vmmd();
 }
 

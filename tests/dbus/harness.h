@@ -33,6 +33,9 @@ pid_t env_vmmd_pid(void);
 /* vmmd alone: kill -9 and another one. */
 void env_kill_vmmd(void);
 void env_start_vmmd(void);
+/* The bus alone: kill -9 and another one, to which vmmd has come back. Only where env_start() ran
+ * in the test's own process. */
+void env_kill_bus(void);
 /* What vmmd has written to standard error so far; the caller's. */
 char *env_log(void);
 
