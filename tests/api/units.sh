@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # units: the unit files pass systemd-analyze's verification, without a warning, and stay under
 # their exposure limits; the generated XML and polkit files are well-formed.
-#   units.sh UNIT-DIRECTORY PKGLIBEXECDIR SOURCE-DIRECTORY
+#   units.sh UNIT-DIRECTORY PKGLIBEXECDIR SOURCE-DIRECTORY VMM-GENERATOR
 set -euo pipefail
 
-units=$1 pkglibexecdir=$2 source=$3
+units=$1 pkglibexecdir=$2 source=$3 generator=$4
 command -v systemd-analyze >/dev/null || exit 77
 
 tmp=$(mktemp -d)
@@ -59,6 +59,51 @@ exposure() {
 		{ tail -1 "$tmp/table"; return 1; }
 }
 check "exposure of vmm@.service at most 0.2" exposure "$tmp/units/vmm@web.service" 2
+
+# Nothing that a machine may have opens its unit: with the drop-in of a file that has all of it.
+mkdir -p "$tmp/full/etc/vmm" "$tmp/full/out"
+cat >"$tmp/full/etc/vmm/web.vm" <<'END'
+[Machine]
+CPUs=4
+Memory=1G
+HugePages=2M
+Balloon=yes
+HotplugMemory=2G
+Watchdog=restart
+Console=virtio
+ReadyWhen=guest
+[Boot]
+Kernel=/var/lib/vmm/vmlinuz
+[Vsock]
+CID=100
+[Drive]
+Name=root
+Path=/var/lib/vmm/web.raw
+[Drive]
+Name=data
+Format=qcow2
+Path=/var/lib/vmm/data.qcow2
+[Network]
+Name=lan
+Bridge=br0
+Vhost=yes
+[Share]
+Tag=home
+Path=/srv/home
+[Service]
+MemoryMax=2G
+END
+check "the drop-in of a machine with everything" \
+	"$generator" --root="$tmp/full" "$tmp/full/out" "$tmp/full/out" "$tmp/full/out"
+cp -r "$tmp/full/out/vmm@web.service.d" "$tmp/units/"
+check "it is read" grep -q '^MemoryMax=2G' -r "$tmp/units/vmm@web.service.d"
+check "exposure of vmm@.service with everything at most 0.2" exposure "$tmp/units/vmm@web.service" 2
+# It would be noticed: a line that opens it makes the figure larger.
+printf '[Service]\nPrivateNetwork=no\nNoNewPrivileges=no\n' >"$tmp/units/vmm@web.service.d/99-open.conf"
+check "exposure of vmm@.service looks at drop-ins" \
+	sh -c "! systemd-analyze security --no-pager --offline=true --threshold=2 '$tmp/units/vmm@web.service' >/dev/null 2>&1"
+rm -r "$tmp/units/vmm@web.service.d"
+
 check "exposure of vmm-proxy@.service at most 1.2" exposure "$tmp/units/vmm-proxy@web.service" 12
 check "exposure of vmm-metrics@.service at most 0.4" exposure "$tmp/units/vmm-metrics@1.service" 4
 check "exposure of vmm-drive@.service at most 1.4" exposure "$tmp/units/vmm-drive@web-data.service" 14
