@@ -91,7 +91,6 @@ static void connect_again(void)
 static void kill_worker(void)
 {
 	struct storm *machine = &machines[rand() % N_MACHINES];
-	CLEANUP(free_p) char *result = NULL;
 
 	ck_assert_int_eq(kill(machine->pid, SIGKILL), 0);
 	wait_state(bus, machine->name, "failed");
