@@ -167,16 +167,17 @@ run_output() {
 
 # For the reports of failures.
 machine_logs() {
-	systemctl --no-pager list-units --all 'vmm@*' 'vmmd*'
-	journalctl -q --no-pager -o short-monotonic --since "$TEST_SINCE" -u 'vmm@*' -u vmmd.service \
-		-u vmmd.socket -u init.scope | tail -n 120
+	systemctl --no-pager list-units --all 'vmm@*' 'vmm-drive@*' 'vmm-share@*' 'vmmd*'
+	journalctl -q --no-pager -o short-monotonic --since "$TEST_SINCE" -u 'vmm@*' -u 'vmm-drive@*' \
+		-u 'vmm-share@*' -u vmmd.service -u vmmd.socket -u init.scope | tail -n 120
 	journalctl -q --no-pager -k --since "$TEST_SINCE" | tail -n 20
 }
 
 # end_machines: ends all VMs and takes their files away. What a VM made must go with it.
 end_machines() {
 	local -a units
-	mapfile -t units < <(systemctl list-units --all --plain --no-legend 'vmm@*' | cut -d ' ' -f 1)
+	mapfile -t units < <(systemctl list-units --all --plain --no-legend 'vmm@*' 'vmm-drive@*' \
+		'vmm-share@*' | cut -d ' ' -f 1)
 	if ((${#units[@]})); then
 		systemctl kill -s KILL "${units[@]}" 2>/dev/null
 		systemctl stop "${units[@]}" 2>/dev/null
@@ -194,7 +195,7 @@ end_machines() {
 # nothing_left: the last line says what there is.
 nothing_left() {
 	local what
-	what=$(systemctl list-units --plain --no-legend 'vmm@*')
+	what=$(systemctl list-units --plain --no-legend 'vmm@*' 'vmm-drive@*' 'vmm-share@*')
 	[[ -z $what ]] || { echo "units: $what"; return 1; }
 	what=$(pgrep -a vmmd-worker)
 	[[ -z $what ]] || { echo "workers: $what"; return 1; }

@@ -126,6 +126,11 @@ START_TEST(test_net)
 			driver_add(&driver, RX, &buffer, 1, 0);
 			ck_assert_int_eq(send(packet_fd, frame, FRAME_BYTES, 0), FRAME_BYTES);
 			ck_assert(driver_wait_used(&driver, RX, NULL, &len));
+			/* The host looks for neighbours on its side, at any time. */
+			while (memcmp(packet + NET_HEADER_BYTES + 12, frame + 12, 2) != 0) {
+				driver_add(&driver, RX, &buffer, 1, 0);
+				ck_assert(driver_wait_used(&driver, RX, NULL, &len));
+			}
 			ck_assert_uint_eq(len, NET_HEADER_BYTES + FRAME_BYTES);
 			ck_assert_mem_eq(packet + NET_HEADER_BYTES, frame, FRAME_BYTES);
 		}
