@@ -199,8 +199,10 @@ static void on_machine_changed(void *userdata, struct machine *machine, unsigned
 {
 	struct bus *bus = userdata;
 
-	if (bus->bus)
-		machine_emit_changes(bus, machine, changes);
+	if (!bus->bus)
+		return;
+	machine_emit_changes(bus, machine, changes);
+	machined_follow(bus, machine);
 }
 
 static void on_machines_counted(void *userdata)

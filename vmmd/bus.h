@@ -111,6 +111,9 @@ int method_machine_name(struct bus *bus, sd_bus_message *message, char buffer[VM
 /* InvalidArgs where flags has other bits than known. */
 int method_check_flags(uint64_t flags, uint64_t known, sd_bus_error *error);
 
+/* machined.c: after any change. */
+void machined_follow(struct bus *bus, struct machine *machine);
+
 /* describe.c: JSON objects; *ret is the caller's. */
 int describe_manager(const struct manager *manager, char **ret);
 int describe_machine(const struct machine *machine, char **ret);

@@ -79,7 +79,8 @@ struct machine {
 	const char *result; /* static */
 	int exit_status;
 	pid_t leader;
-	pid_t last_leader; /* the same, kept when the worker has gone */
+	pid_t last_leader;       /* the same, kept when the worker has gone */
+	pid_t registered_leader; /* with systemd-machined; 0: not */
 	uint32_t n_restarts;
 	uint64_t state_usec; /* of the last change, CLOCK_REALTIME */
 	uint64_t state_monotonic_usec;

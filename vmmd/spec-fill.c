@@ -152,7 +152,7 @@ void spec_fill_network(struct vmm_spec_network *to, const char *machine,
  * over its reinstallation and is another on each host. sd_id128_get_machine_app_specific() mixes
  * the host's id in by HMAC-SHA256, so that it cannot be told from the guest's.
  */
-static void fill_uuid(struct vmm_spec *spec, const char *name)
+void spec_fill_uuid(uint8_t uuid[16], const char *name)
 {
 	sd_id128_t id =
 		SD_ID128_MAKE(64, 1e, 9d, 0c, 3f, 52, 4b, 61, 8e, 0a, 57, c4, 92, f3, 1b, 7d);
@@ -165,7 +165,7 @@ static void fill_uuid(struct vmm_spec *spec, const char *name)
 		id.qwords[1] = (id.qwords[1] << 7 | id.qwords[1] >> 57) + hash;
 	}
 	if (sd_id128_get_machine_app_specific(id, &id) >= 0)
-		memcpy(spec->uuid, id.bytes, sizeof(spec->uuid));
+		memcpy(uuid, id.bytes, sizeof(id.bytes));
 }
 
 static void fill_share(
@@ -198,7 +198,7 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	uint32_t n = 1;
 
 	vmm_spec_init(spec, machine->name);
-	fill_uuid(spec, machine->name);
+	spec_fill_uuid(spec->uuid, machine->name);
 	spec->ready = (uint32_t)config->machine.ready_when.value;
 	if (config->machine.ready_text.value)
 		snprintf(spec->ready_text, sizeof(spec->ready_text), "%s",

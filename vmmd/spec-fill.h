@@ -21,6 +21,9 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	const struct resources_result *result, const struct spec_sockets *sockets,
 	int fds[VMM_HANDOVER_MAX_FDS]);
 
+/* The machine's UUID; where this host has no id of its own, it stays as it is. */
+void spec_fill_uuid(uint8_t uuid[16], const char *name);
+
 /* One device, whose descriptor has that index. */
 void spec_fill_drive(
 	struct vmm_spec_drive *to, const struct config_drive *drive, uint32_t fd_index);
