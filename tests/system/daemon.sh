@@ -128,7 +128,7 @@ daemon_is() {
 
 # Without machines and clients vmmd ends by itself; its name, its socket and a machine start it again.
 daemon_idle() {
-	daemon_runs '/usr/libexec/vmmd/vmmd --idle=2'
+	daemon_runs '/usr/libexec/vmmd/vmmd --idle=3'
 	systemctl restart vmmd.service
 	eventually 30 "vmmd ends" daemon_is vmmd.service inactive
 	equals "how it ended" "$(systemctl show -P Result vmmd.service)" success
@@ -137,7 +137,7 @@ daemon_idle() {
 	eventually 30 "vmmd ends again" daemon_is vmmd.service inactive
 	idle_machine needs
 	systemctl start vmm@needs
-	sleep $((6 * slow))
+	sleep $((8 * slow))
 	daemon_is vmmd.service active || fail "it has left a machine alone"
 	systemctl reload vmmd.service
 	hard_stop needs
@@ -178,5 +178,5 @@ add stranger-at-broker 60 stranger_at_broker
 add worker-of-no-machine 60 worker_of_no_machine
 add worker-of-another-machine 60 worker_of_another_machine
 add two-machines 400 two_machines
-add idle 60 daemon_idle
+add idle 150 daemon_idle
 add_soak crash-loop 240 daemon_crash_loop
