@@ -9,6 +9,7 @@ import block
 import inprocess
 import many
 import network
+import units
 from monitors import activity, own_memory
 from report import Row
 
@@ -94,4 +95,7 @@ def idle(bench):
 
 
 SUITES = {'start': start, 'memory': memory, 'idle': idle,
-          **block.SUITES, **network.SUITES, **many.SUITES, **inprocess.SUITES}
+          **block.SUITES, **network.SUITES, **many.SUITES, **inprocess.SUITES, **units.SUITES}
+
+# Those that need it: of this machine, or of the bed.
+WITH_SYSTEMD = set(units.SUITES)
