@@ -143,7 +143,8 @@ int ctl_bus_error(struct ctl *ctl, const char *what, const sd_bus_error *error, 
 	} else if (sd_bus_error_has_name(error, "org.vmmd1.NoSuchMachine") && *what != '\0') {
 		CLEANUP(free_p) char *nearest = suggest_machine(ctl, what);
 
-		if (nearest)
+		/* One without a file is listed as long as its unit has failed. */
+		if (nearest && strcmp(nearest, what) != 0)
 			ctl_error("%s: there is no such machine. Did you mean %s?", what, nearest);
 		else
 			ctl_error("%s: there is no such machine: no %s.vm in /etc/vmm, /run/vmm or "
