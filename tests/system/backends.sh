@@ -116,7 +116,7 @@ network_speed() {
 	local name=$1 tap
 	guest_machine "$name" "$(with_init 'modprobe virtio_net; ip link set eth0 up; '\
 'ip addr add 192.0.2.2/24 dev eth0; until ping -q -c 1 -W 1 192.0.2.1; do :; done; '\
-'iperf3 -f m -t 5 -c 192.0.2.1')"
+'iperf3 -f m -t 5 -c 192.0.2.1' net.ifnames=0)"
 	printf '%s\n' '[Network]' Name=lan "$2" >>"/etc/vmm/$name.vm"
 	systemctl start "vmm@$name"
 	tap=$(ip -br link | grep -o '^vt-[^ ]*')
