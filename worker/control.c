@@ -2,6 +2,7 @@
 /* control: see control.h. */
 #include "worker/control.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -390,26 +391,33 @@ static struct control_client *find_slot(struct control *control)
 	return NULL;
 }
 
-static int on_listener(struct vmm_loop_source *source, uint32_t events, void *userdata)
+/* Whether one has waited. */
+static bool accept_client(struct machine *machine)
 {
-	struct machine *machine = userdata;
 	struct control_client *client = find_slot(&machine->control);
 	CLEANUP(close_p) int fd = -EBADF;
 	int r;
 
 	/* Without room it is closed at once, so that who connects learns it. */
 	fd = accept4(machine->control.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0 || !client)
-		return 0;
+	if (fd < 0)
+		return false;
+	if (!client)
+		return true;
 	*client = (struct control_client){
 		.machine = machine,
 		.fd = -EBADF,
 		.serial = ++machine->control.last_serial,
 	};
 	r = vmm_loop_add_fd(machine->loop, fd, EPOLLIN, on_client, client, &client->source);
-	if (r < 0)
-		return 0;
-	client->fd = TAKE_FD(fd);
+	if (r >= 0)
+		client->fd = TAKE_FD(fd);
+	return true;
+}
+
+static int on_listener(struct vmm_loop_source *source, uint32_t events, void *userdata)
+{
+	accept_client(userdata);
 	return 0;
 }
 
@@ -437,9 +445,15 @@ int control_start(struct machine *machine)
 	if (control->listen_fd < 0)
 		return 0;
 	r = control_check_listener(control->listen_fd, SOCK_SEQPACKET);
+	if (r == 0 && fcntl(control->listen_fd, F_SETFL, O_NONBLOCK) < 0)
+		r = -errno;
 	if (r == 0)
 		r = vmm_loop_add_fd(machine->loop, control->listen_fd, EPOLLIN, on_listener,
 			machine, &control->listener);
+	/* vmmd has connected already, and is to hear of a guest that ends at once. */
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(control->clients); i++)
+		if (!accept_client(machine))
+			break;
 	return r < 0 ? machine_fail_host(machine, r, "control socket") : 0;
 }
 
