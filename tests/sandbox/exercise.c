@@ -13,18 +13,11 @@
 
 enum { NET = 1, BLK = 2, RNG = 4, BALLOON = 5, VSOCK = 19 };
 
-static uint64_t arena_next = ARENA_GPA;
 static uint8_t *buffer; /* a page; what a device writes to follows it */
 
 void guest_main(void);
 
-/* ---- what virtio.c needs ---- */
-
-void print(const char *text)
-{
-	for (; *text; text++)
-		outb(0x3f8, (uint8_t)*text);
-}
+/* ---- what virtio.c asks of its program ---- */
 
 void end_run(const char *why)
 {
@@ -37,34 +30,6 @@ void end_run(const char *why)
 const char *command_line(void)
 {
 	return "";
-}
-
-void *arena(size_t size, size_t alignment)
-{
-	uint64_t at = (arena_next + alignment - 1) & ~(uint64_t)(alignment - 1);
-
-	arena_next = at + size;
-	return (void *)at;
-}
-
-void *memset(void *to, int byte, size_t size);
-
-void *memset(void *to, int byte, size_t size)
-{
-	void *at = to;
-
-	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(byte) : "memory");
-	return to;
-}
-
-void *memcpy(void *to, const void *from, size_t size);
-
-void *memcpy(void *to, const void *from, size_t size)
-{
-	void *at = to;
-
-	__asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(size) : : "memory");
-	return to;
 }
 
 /* ---- PCI: MSI-X ---- */

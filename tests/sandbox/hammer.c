@@ -19,7 +19,7 @@
 enum { NET = 1, BLK = 2, RNG = 4, BALLOON = 5, VSOCK = 19 };
 
 static uint64_t state = 0x9e3779b97f4a7c15;
-static uint64_t arena_next, stack;
+static uint64_t stack;
 static uint64_t n_rounds;
 
 void guest_main(void);
@@ -32,13 +32,7 @@ static uint32_t random_number(void)
 	return (uint32_t)(state >> 16);
 }
 
-/* ---- what virtio.c needs ---- */
-
-void print(const char *text)
-{
-	for (; *text; text++)
-		outb(0x3f8, (uint8_t)*text);
-}
+/* ---- what virtio.c asks of its program ---- */
 
 static void __attribute__((noreturn, used)) hammer(void);
 
@@ -52,24 +46,6 @@ void end_run(const char *why __attribute__((unused)))
 const char *command_line(void)
 {
 	return "";
-}
-
-void *arena(size_t size, size_t alignment)
-{
-	uint64_t at = (arena_next + alignment - 1) & ~(uint64_t)(alignment - 1);
-
-	arena_next = at + size;
-	return (void *)at;
-}
-
-void *memset(void *to, int byte, size_t size);
-
-void *memset(void *to, int byte, size_t size)
-{
-	void *at = to;
-
-	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(byte) : "memory");
-	return to;
 }
 
 /* ---- the platform ---- */
@@ -186,7 +162,7 @@ static void hammer_rings(unsigned int type, unsigned int n_queues)
 	struct device device;
 	uint16_t head;
 
-	arena_next = ARENA_GPA;
+	arena_reset();
 	device_find(&device, type, 0);
 	hammer_registers(&device);
 	device_start(&device, random_number());

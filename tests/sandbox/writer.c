@@ -15,17 +15,10 @@ struct record {
 	uint64_t number, check;
 };
 
-static uint64_t arena_next = ARENA_GPA;
 static struct virtqueue queue;
 static uint8_t *buffer;
 
 void guest_main(void);
-
-void print(const char *text)
-{
-	for (; *text; text++)
-		outb(0x3f8, (uint8_t)*text);
-}
 
 void end_run(const char *why)
 {
@@ -38,24 +31,6 @@ void end_run(const char *why)
 const char *command_line(void)
 {
 	return "";
-}
-
-void *arena(size_t size, size_t alignment)
-{
-	uint64_t at = (arena_next + alignment - 1) & ~(uint64_t)(alignment - 1);
-
-	arena_next = at + size;
-	return (void *)at;
-}
-
-void *memset(void *to, int byte, size_t size);
-
-void *memset(void *to, int byte, size_t size)
-{
-	void *at = to;
-
-	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(byte) : "memory");
-	return to;
 }
 
 enum { READ, WRITE, FLUSH = 4 };

@@ -10,14 +10,20 @@
 /* Where buffers begin; everything of the image lies below. */
 #define ARENA_GPA UINT64_C(0x1000000)
 
-/* main.c: text goes to COM1, numbers come from the command line as "name=value". */
+/* runtime.c: text goes to COM1; the arena only grows, until all of it is taken back. */
 void print(const char *text);
+void *arena(size_t size, size_t alignment);
+void arena_reset(void);
+/* The compiler may call these. */
+void *memset(void *to, int byte, size_t size);
+void *memcpy(void *to, const void *from, size_t size);
+
+/* main.c: numbers come from the command line as "name=value". */
 void print_number(const char *name, uint64_t value);
 void __attribute__((noreturn)) end_run(const char *why);
 uint64_t option(const char *name, uint64_t otherwise);
 bool option_is(const char *name, const char *value);
 const char *command_line(void);
-void *arena(size_t size, size_t alignment);
 
 /* virtio.c: a driver that polls, on virtio-mmio or virtio-pci. */
 struct virtqueue {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* The bench guest: command line, output, choice of the bench. Runs at CPL 3. */
+/* The bench guest: command line, numbers, choice of the bench. Runs at CPL 3. */
 #include "guest.h"
 
 struct hvm_start_info {
@@ -8,15 +8,8 @@ struct hvm_start_info {
 };
 
 static const struct hvm_start_info *start_info;
-static uint64_t arena_next = ARENA_GPA;
 
 void guest_main(const struct hvm_start_info *info);
-
-void print(const char *text)
-{
-	for (; *text; text++)
-		outb(0x3f8, (uint8_t)*text);
-}
 
 void print_number(const char *name, uint64_t value)
 {
@@ -92,35 +85,6 @@ bool option_is(const char *name, const char *value)
 	return !*value && (!*text || *text == ' ');
 }
 
-void *arena(size_t size, size_t alignment)
-{
-	uint64_t at = (arena_next + alignment - 1) & ~(uint64_t)(alignment - 1);
-
-	arena_next = at + size;
-	return (void *)at;
-}
-
-/* The compiler may call these. */
-void *memset(void *to, int byte, size_t size);
-void *memcpy(void *to, const void *from, size_t size);
-
-void *memset(void *to, int byte, size_t size)
-{
-	void *at = to;
-
-	__asm__ volatile("rep stosb" : "+D"(at), "+c"(size) : "a"(byte) : "memory");
-	return to;
-}
-
-void *memcpy(void *to, const void *from, size_t size)
-{
-	void *at = to;
-
-	__asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(size) : : "memory");
-	return to;
-}
-
-/* One exit to the monitor an iteration: a port that nothing decodes. */
 static void bench_exits(void)
 {
 	uint64_t n = option("n", 10000);
