@@ -359,22 +359,9 @@ int vmm_control_send_failure(
 		sizeof(copy), NULL, 0);
 }
 
-int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event)
+int vmm_control_notify(int socket_fd, uint32_t type, const void *payload, size_t payload_size)
 {
-	return send_message(socket_fd, VMM_CONTROL_EVENT, 0, 0, event, sizeof(*event), NULL, 0);
-}
-
-int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request)
-{
-	return send_message(
-		socket_fd, VMM_CONTROL_VSOCK_REQUEST, 0, 0, request, sizeof(*request), NULL, 0);
-}
-
-int vmm_control_send_backend_request(
-	int socket_fd, const struct vmm_control_backend_request *request)
-{
-	return send_message(
-		socket_fd, VMM_CONTROL_BACKEND_REQUEST, 0, 0, request, sizeof(*request), NULL, 0);
+	return send_message(socket_fd, type, 0, 0, payload, payload_size, NULL, 0);
 }
 
 void vmm_control_fds_finish(struct vmm_control_fds *fds)

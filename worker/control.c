@@ -457,9 +457,27 @@ int control_start(struct machine *machine)
 	return r < 0 ? machine_fail_host(machine, r, "control socket") : 0;
 }
 
-void control_event(struct machine *machine, enum vmm_event kind, int32_t value, const char *text)
+/* Whether anybody is there who gets it. */
+static bool send_to_all(struct machine *machine, uint32_t type, const void *payload, size_t size)
 {
 	struct control *control = &machine->control;
+	bool sent = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++) {
+		struct control_client *client = &control->clients[i];
+
+		if (client->fd < 0)
+			continue;
+		if (vmm_control_notify(client->fd, type, payload, size) < 0)
+			drop_client(client);
+		else
+			sent = true;
+	}
+	return sent;
+}
+
+void control_event(struct machine *machine, enum vmm_event kind, int32_t value, const char *text)
+{
 	struct vmm_control_event event = {
 		.event = kind,
 		.state = machine->life.state,
@@ -470,46 +488,17 @@ void control_event(struct machine *machine, enum vmm_event kind, int32_t value, 
 
 	if (text)
 		strncpy(event.text, text, sizeof(event.text) - 1);
-	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++)
-		if (control->clients[i].fd >= 0 &&
-			vmm_control_send_event(control->clients[i].fd, &event) < 0)
-			drop_client(&control->clients[i]);
+	send_to_all(machine, VMM_CONTROL_EVENT, &event, sizeof(event));
 }
 
 bool control_ask_vsock(struct machine *machine, const struct vmm_control_vsock_request *request)
 {
-	struct control *control = &machine->control;
-	bool asked = false;
-
-	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++) {
-		struct control_client *client = &control->clients[i];
-
-		if (client->fd < 0)
-			continue;
-		if (vmm_control_send_vsock_request(client->fd, request) < 0)
-			drop_client(client);
-		else
-			asked = true;
-	}
-	return asked;
+	return send_to_all(machine, VMM_CONTROL_VSOCK_REQUEST, request, sizeof(*request));
 }
 
 bool control_ask_backend(struct machine *machine, const struct vmm_control_backend_request *request)
 {
-	struct control *control = &machine->control;
-	bool asked = false;
-
-	for (size_t i = 0; i < ARRAY_SIZE(control->clients); i++) {
-		struct control_client *client = &control->clients[i];
-
-		if (client->fd < 0)
-			continue;
-		if (vmm_control_send_backend_request(client->fd, request) < 0)
-			drop_client(client);
-		else
-			asked = true;
-	}
-	return asked;
+	return send_to_all(machine, VMM_CONTROL_BACKEND_REQUEST, request, sizeof(*request));
 }
 
 void control_paused(struct machine *machine, int result)

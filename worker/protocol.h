@@ -725,10 +725,8 @@ int vmm_control_send_reply(int socket_fd, const struct vmm_control_header *reque
 	const void *payload, size_t payload_size);
 int vmm_control_send_failure(
 	int socket_fd, const struct vmm_control_header *request, int result, const char *text);
-int vmm_control_send_event(int socket_fd, const struct vmm_control_event *event);
-int vmm_control_send_vsock_request(int socket_fd, const struct vmm_control_vsock_request *request);
-int vmm_control_send_backend_request(
-	int socket_fd, const struct vmm_control_backend_request *request);
+/* What answers no request: an event, or a question of the worker to its clients. */
+int vmm_control_notify(int socket_fd, uint32_t type, const void *payload, size_t payload_size);
 
 /* The descriptors that came with a request. {} is none. */
 struct vmm_control_fds {

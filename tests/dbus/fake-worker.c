@@ -61,7 +61,8 @@ static void send_event(struct fake *fake, uint32_t kind, const char *text)
 	snprintf(event.text, sizeof(event.text), "%s", text);
 	for (size_t i = 0; i < ARRAY_SIZE(fake->clients); i++)
 		if (fake->clients[i] >= 0)
-			vmm_control_send_event(fake->clients[i], &event);
+			vmm_control_notify(
+				fake->clients[i], VMM_CONTROL_EVENT, &event, sizeof(event));
 }
 
 _Noreturn static void leave(struct fake *fake, uint32_t end, int status)

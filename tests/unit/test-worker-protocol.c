@@ -529,7 +529,7 @@ START_TEST(control_round_trip)
 	ck_assert_int_eq(message.header.result, -EBUSY);
 	ck_assert_str_eq(message.text, "no");
 
-	ck_assert_int_eq(vmm_control_send_event(pair[1], &event), 0);
+	ck_assert_int_eq(vmm_control_notify(pair[1], VMM_CONTROL_EVENT, &event, sizeof(event)), 0);
 	ck_assert_int_eq(vmm_control_receive_answer(pair[0], &message), 0);
 	ck_assert_str_eq(message.event.text, "hello");
 	ck_assert_int_eq(vmm_control_receive_answer(pair[0], &message), -EAGAIN);
@@ -714,12 +714,15 @@ START_TEST(control_hostile_backend_request)
 	bad[3].device[0] = 0;
 	memset(bad[4].device, 'a', sizeof(bad[4].device));
 	bad[5].reserved = 1;
-	ck_assert_int_eq(vmm_control_send_backend_request(pair[1], &good), 0);
+	ck_assert_int_eq(
+		vmm_control_notify(pair[1], VMM_CONTROL_BACKEND_REQUEST, &good, sizeof(good)), 0);
 	ck_assert_int_eq(vmm_control_receive_answer(pair[0], &message), 0);
 	ck_assert_uint_eq(message.header.type, VMM_CONTROL_BACKEND_REQUEST);
 	ck_assert_str_eq(message.backend_request.device, "data");
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		ck_assert_int_eq(vmm_control_send_backend_request(pair[1], &bad[i]), 0);
+		ck_assert_int_eq(vmm_control_notify(pair[1], VMM_CONTROL_BACKEND_REQUEST, &bad[i],
+					 sizeof(bad[i])),
+			0);
 		ck_assert_msg(vmm_control_receive_answer(pair[0], &message) == -EBADMSG, "%zu", i);
 	}
 }
@@ -851,13 +854,14 @@ START_TEST(control_full_socket)
 	int r;
 
 	for (int i = 0; i < 100000; i++) {
-		r = vmm_control_send_event(pair[1], &event);
+		r = vmm_control_notify(pair[1], VMM_CONTROL_EVENT, &event, sizeof(event));
 		if (r < 0)
 			break;
 	}
 	ck_assert_int_eq(r, -EAGAIN);
 	pair[0] = vmm_base_close(pair[0]);
-	ck_assert_int_eq(vmm_control_send_event(pair[1], &event), -EPIPE);
+	ck_assert_int_eq(
+		vmm_control_notify(pair[1], VMM_CONTROL_EVENT, &event, sizeof(event)), -EPIPE);
 }
 END_TEST
 
