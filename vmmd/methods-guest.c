@@ -92,8 +92,10 @@ int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error 
 
 /* ---- memory ---- */
 
-static int append_memory(sd_bus_message *reply, const struct vmm_control_memory *memory)
+static int append_memory(sd_bus_message *reply, const struct request *request,
+	const struct vmm_control_message *answer)
 {
+	const struct vmm_control_memory *memory = &answer->memory;
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -123,28 +125,9 @@ static int append_memory(sd_bus_message *reply, const struct vmm_control_memory 
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int memory_reply(struct request *request, const struct vmm_control_message *answer)
-{
-	CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	int r;
-
-	r = sd_bus_message_new_method_return(request->message, &reply);
-	if (r >= 0)
-		r = append_memory(reply, &answer->memory);
-	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
-}
-
 int method_get_memory(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
-	struct bus *bus = userdata;
-	char buffer[VMM_NAME_SIZE];
-	const char *name;
-	int r;
-
-	r = method_machine_name(bus, message, buffer, &name, error);
-	return r < 0 ? r
-		     : method_ask_worker(bus, message, name, VMM_CONTROL_GET_MEMORY, NULL, 0,
-			       memory_reply, error);
+	return method_query_worker(message, userdata, VMM_CONTROL_GET_MEMORY, append_memory, error);
 }
 
 int method_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *error)

@@ -296,16 +296,26 @@ void request_refused(struct request *request, int error, const struct vmm_contro
 			request, error == -ECONNRESET ? -VMMD_E_MACHINE_NOT_RUNNING : error, NULL);
 }
 
-void request_done(void *userdata, int error, const struct vmm_control_message *reply)
+static int reply(struct request *request, const struct vmm_control_message *answer)
+{
+	CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+	int r;
+
+	r = sd_bus_message_new_method_return(request->message, &message);
+	if (r >= 0 && request->replier)
+		r = request->replier(message, request, answer);
+	return r < 0 ? r : sd_bus_send(NULL, message, NULL);
+}
+
+void request_done(void *userdata, int error, const struct vmm_control_message *answer)
 {
 	struct request *request = userdata;
 	int r;
 
 	if (error < 0) {
-		request_refused(request, error, reply);
+		request_refused(request, error, answer);
 	} else {
-		r = request->replier ? request->replier(request, reply)
-				     : sd_bus_reply_method_return(request->message, NULL);
+		r = reply(request, answer);
 		if (r < 0)
 			request_fail(request, r, NULL);
 	}
@@ -329,6 +339,17 @@ int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name
 		return bus_error_set(error, r, NULL);
 	}
 	return 1;
+}
+
+int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
+	method_replier replier, sd_bus_error *error)
+{
+	char buffer[VMM_NAME_SIZE];
+	const char *name;
+	int r;
+
+	r = method_machine_name(bus, message, buffer, &name, error);
+	return r < 0 ? r : method_ask_worker(bus, message, name, type, NULL, 0, replier, error);
 }
 
 static int simple_request(sd_bus_message *message, struct bus *bus, const char *verb, uint32_t type,
@@ -393,8 +414,10 @@ static uint64_t read_cpu_nsec(pid_t pid)
 	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
-static int append_stats(sd_bus_message *reply, pid_t leader, const struct vmm_control_stats *stats)
+static int append_stats(sd_bus_message *reply, const struct request *request,
+	const struct vmm_control_message *answer)
 {
+	const struct vmm_control_stats *stats = &answer->stats;
 	uint64_t exits = 0;
 	char key[32];
 	int r;
@@ -404,8 +427,8 @@ static int append_stats(sd_bus_message *reply, pid_t leader, const struct vmm_co
 	r = sd_bus_message_open_container(reply, 'a', "{st}");
 	if (r >= 0)
 		r = sd_bus_message_append(reply, "{st}{st}{st}{st}", "TimestampMonotonic",
-			stats->time_usec, "CPUUsageNSec", read_cpu_nsec(leader), "MemoryResident",
-			read_resident_bytes(leader), "Exits", exits);
+			stats->time_usec, "CPUUsageNSec", read_cpu_nsec(request->leader),
+			"MemoryResident", read_resident_bytes(request->leader), "Exits", exits);
 	for (uint32_t i = 0; r >= 0 && i < stats->n_cpus; i++) {
 		snprintf(key, sizeof(key), "VCPU%uExits", i);
 		r = sd_bus_message_append(reply, "{st}", key, stats->exits[i]);
@@ -413,28 +436,9 @@ static int append_stats(sd_bus_message *reply, pid_t leader, const struct vmm_co
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int stats_reply(struct request *request, const struct vmm_control_message *answer)
-{
-	CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	int r;
-
-	r = sd_bus_message_new_method_return(request->message, &reply);
-	if (r >= 0)
-		r = append_stats(reply, request->leader, &answer->stats);
-	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
-}
-
 int method_get_stats(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
-	struct bus *bus = userdata;
-	char buffer[VMM_NAME_SIZE];
-	const char *name;
-	int r;
-
-	r = method_machine_name(bus, message, buffer, &name, error);
-	return r < 0 ? r
-		     : method_ask_worker(bus, message, name, VMM_CONTROL_GET_STATS, NULL, 0,
-			       stats_reply, error);
+	return method_query_worker(message, userdata, VMM_CONTROL_GET_STATS, append_stats, error);
 }
 
 /* ---- kill ---- */

@@ -7,8 +7,9 @@
 
 struct request;
 
-/* Sends the reply to the request that belongs to the worker's answer. */
-typedef int (*method_replier)(struct request *request, const struct vmm_control_message *answer);
+/* Puts into the reply what the worker's answer says. */
+typedef int (*method_replier)(sd_bus_message *reply, const struct request *request,
+	const struct vmm_control_message *answer);
 
 struct request {
 	struct bus *bus;          /* borrowed */
@@ -42,8 +43,12 @@ void request_fail(struct request *request, int code, const char *text);
 int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
 	const void *payload, size_t size, method_replier replier, sd_bus_error *error);
 
+/* The same for a method whose only argument is the machine, and for which nobody is asked. */
+int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
+	method_replier replier, sd_bus_error *error);
+
 /* A control_done_t: an answer, or the worker's refusal. Frees the request. */
-void request_done(void *userdata, int error, const struct vmm_control_message *reply);
+void request_done(void *userdata, int error, const struct vmm_control_message *answer);
 
 /* Only the refusal, with the name that the worker's error has on the bus. Frees nothing. */
 void request_refused(struct request *request, int error, const struct vmm_control_message *reply);
