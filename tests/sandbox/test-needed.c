@@ -42,7 +42,7 @@ static struct worker {
 } * workers[MAX_WORKERS];
 
 static uint64_t n_calls, n_workers;
-static char directory[] = "/tmp/vmmd-needed.XXXXXX";
+static char directory[] = P_tmpdir "/vmmd-needed-XXXXXX";
 
 static void __attribute__((noreturn)) give_up(const char *what)
 {
