@@ -1,382 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * vhost-user: messages of every kind and every way to break them, and the front end against a back
- * end of this program: a thread that answers, and that answers wrongly where it is told to.
+ * vhost-user: the front end against a back end of this program. Messages alone are in
+ * vhost-user-messages.c.
  */
-#include <vmmcore/vhost-user.h>
-
-#include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/util.h"
-#include "unit.h"
+#include "vhost-user-fixture.h"
 
 #define SECOND_NSEC UINT64_C(1000000000)
 #define RAM_BYTES (UINT64_C(2) << 20)
-
-static unsigned int n_open_fds(void)
-{
-	unsigned int n = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-static uint64_t soon(void)
-{
-	return vmm_base_now_nsec() + 2 * SECOND_NSEC;
-}
-
-/* Bytes as they come, with descriptors of /dev/null. */
-static void send_raw(int fd, const void *data, size_t size, unsigned int n_fds)
-{
-	union {
-		char bytes[CMSG_SPACE(32 * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)data, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	if (n_fds > 0) {
-		struct cmsghdr *cmsg;
-
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		for (unsigned int i = 0; i < n_fds; i++)
-			memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &null, sizeof(int));
-	}
-	ck_assert_int_eq(sendmsg(fd, &msg, MSG_NOSIGNAL), (ssize_t)size);
-	close(null);
-}
-
-struct raw {
-	uint32_t request, flags, size;
-	uint32_t payload[80];
-};
-
-static void pair(int fds[2])
-{
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-}
-
-#define REQUEST VMM_VHOST_USER_REQUEST
-#define REPLY VMM_VHOST_USER_REPLY
-#define CHANNEL VMM_VHOST_USER_CHANNEL_REQUEST
-
-/* Messages, the bytes and descriptors that are sent of them, and what becomes of that. */
-static const struct {
-	enum vmm_vhost_user_kind kind;
-	struct raw raw;
-	unsigned int n_fds;
-	int result;
-} messages[] = {
-	{ REQUEST, { 1, 1, 0, { 0 } }, 0, 0 },
-	{ REQUEST, { 1, 9, 0, { 0 } }, 0, 0 },
-	/* versions and flags */
-	{ REQUEST, { 1, 0, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 1, 2, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 1, 3, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 1, 5, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 1, 0x11, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 1, 0x80000001, 0, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 1, 1, 8, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 1, 5, 8, { 0 } }, 0, 0 },
-	{ REPLY, { 1, 13, 8, { 0 } }, 0, 0 },
-	/* requests that there are not */
-	{ REQUEST, { 0, 1, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 22, 1, 8, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 41, 1, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { UINT32_MAX, 1, 0, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 0, 5, 8, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 1000, 5, 8, { 0 } }, 0, -EPROTO },
-	/* sizes */
-	{ REQUEST, { 1, 1, 1, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 2, 1, 4, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 2, 1, 16, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 2, 1, UINT32_MAX, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 9, 1, 39, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 24, 1, 12 + 257, { 0, 257 } }, 0, -EPROTO },
-	{ REPLY, { 1, 5, 0, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 11, 5, 7, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 2, 5, 9, { 0 } }, 0, -EPROTO },
-	/* descriptors */
-	{ REQUEST, { 1, 1, 0, { 0 } }, 1, -EPROTO },
-	{ REQUEST, { 21, 1, 0, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 21, 1, 0, { 0 } }, 1, 0 },
-	{ REQUEST, { 21, 1, 0, { 0 } }, 2, -EPROTO },
-	{ REQUEST, { 21, 1, 0, { 0 } }, 8, -EPROTO },
-	{ REQUEST, { 21, 1, 0, { 0 } }, 9, -EPROTO },
-	{ REQUEST, { 21, 1, 0, { 0 } }, 32, -EPROTO },
-	{ REPLY, { 1, 5, 8, { 0 } }, 1, -EPROTO },
-	{ REPLY, { 31, 5, 24, { 0 } }, 2, -EPROTO },
-	{ REPLY, { 31, 5, 20, { 0 } }, 1, 0 },
-	{ REPLY, { 31, 5, 24, { 0 } }, 0, 0 },
-	/* kicks */
-	{ REQUEST, { 12, 1, 8, { 3 } }, 1, 0 },
-	{ REQUEST, { 12, 1, 8, { 3 } }, 0, -EPROTO },
-	{ REQUEST, { 12, 1, 8, { 0x103 } }, 0, 0 },
-	{ REQUEST, { 12, 1, 8, { 0x103 } }, 1, -EPROTO },
-	{ REQUEST, { 13, 1, 8, { 0x203 } }, 1, -EPROTO },
-	{ REQUEST, { 13, 1, 8, { 3, 1 } }, 1, -EPROTO },
-	/* memory tables */
-	{ REQUEST, { 5, 1, 8, { 0 } }, 0, 0 },
-	{ REQUEST, { 5, 1, 8 + 32, { 1 } }, 1, 0 },
-	{ REQUEST, { 5, 1, 8 + 8 * 32, { 8 } }, 8, 0 },
-	{ REQUEST, { 5, 1, 8 + 32, { 1 } }, 0, -EPROTO },
-	{ REQUEST, { 5, 1, 8 + 32, { 1 } }, 2, -EPROTO },
-	{ REQUEST, { 5, 1, 8 + 32, { 2 } }, 2, -EPROTO },
-	{ REQUEST, { 5, 1, 8 + 64, { 1 } }, 1, -EPROTO },
-	{ REQUEST, { 5, 1, 8 + 32, { UINT32_MAX } }, 1, -EPROTO },
-	{ REQUEST, { 5, 1, 8 + 31, { 1 } }, 1, -EPROTO },
-	{ REQUEST, { 5, 1, 8 + 9 * 32, { 9 } }, 8, -EPROTO },
-	{ REQUEST, { 37, 1, 40, { 0 } }, 1, 0 },
-	{ REQUEST, { 37, 1, 40, { 0 } }, 0, -EPROTO },
-	{ REQUEST, { 38, 1, 40, { 0 } }, 0, 0 },
-	/* configuration */
-	{ REQUEST, { 24, 1, 12 + 60, { 0, 60 } }, 0, 0 },
-	{ REQUEST, { 24, 1, 12, { 0, 60 } }, 0, 0 },
-	{ REQUEST, { 24, 1, 12 + 60, { 0, 61 } }, 0, -EPROTO },
-	{ REQUEST, { 24, 1, 12, { 0, 257 } }, 0, -EPROTO },
-	{ REQUEST, { 25, 1, 12, { 0, 60 } }, 0, -EPROTO },
-	{ REQUEST, { 25, 1, 12 + 4, { 0, 4 } }, 0, 0 },
-	{ REPLY, { 24, 5, 0, { 0 } }, 0, 0 },
-	{ REPLY, { 24, 5, 4, { 0 } }, 0, -EPROTO },
-	{ REPLY, { 24, 5, 12 + 4, { 0, 8 } }, 0, -EPROTO },
-	/* the channel */
-	{ CHANNEL, { 2, 1, 0, { 0 } }, 0, 0 },
-	{ CHANNEL, { 2, 1, 0, { 0 } }, 1, -EPROTO },
-	{ CHANNEL, { 2, 1, 8, { 0 } }, 0, -EPROTO },
-	{ CHANNEL, { 1, 1, 32, { 0 } }, 0, -EPROTO },
-	{ CHANNEL, { 3, 1, 24, { 0 } }, 1, -EPROTO },
-	{ CHANNEL, { UINT32_MAX, 1, 0, { 0 } }, 0, -EPROTO },
-	{ VMM_VHOST_USER_CHANNEL_REPLY, { 2, 5, 8, { 0 } }, 0, 0 },
-	{ VMM_VHOST_USER_CHANNEL_REPLY, { 2, 1, 8, { 0 } }, 0, -EPROTO },
-	{ VMM_VHOST_USER_CHANNEL_REPLY, { 3, 5, 8, { 0 } }, 0, -EPROTO },
-	{ (enum vmm_vhost_user_kind)77, { 1, 1, 0, { 0 } }, 0, -EPROTO },
-};
-
-START_TEST(test_messages)
-{
-	struct vmm_vhost_user_message message = { 0 };
-	unsigned int n_before = n_open_fds();
-	uint32_t size = messages[_i].raw.size;
-	int fds[2], r;
-
-	pair(fds);
-	send_raw(fds[0], &messages[_i].raw, 12 + MIN(size, (uint32_t)sizeof(messages[_i].raw) - 12),
-		messages[_i].n_fds);
-	r = vmm_vhost_user_receive(fds[1], messages[_i].kind, soon(), &message);
-	ck_assert_int_eq(r, messages[_i].result);
-	if (r == 0) {
-		ck_assert_uint_eq(message.request, messages[_i].raw.request);
-		ck_assert_uint_eq(message.n_fds, messages[_i].n_fds);
-		ck_assert_mem_eq(&message.payload, messages[_i].raw.payload, size);
-		vmm_vhost_user_message_finish(&message);
-	}
-	close(fds[0]);
-	close(fds[1]);
-	/* Whatever came is closed. */
-	ck_assert_uint_eq(n_open_fds(), n_before);
-}
-END_TEST
-
-START_TEST(test_pieces_and_ends)
-{
-	const struct raw raw = { 9, 1, 40, { 1 } };
-	struct vmm_vhost_user_message message;
-	int fds[2], r;
-
-	/* Byte after byte is a message all the same... */
-	pair(fds);
-	for (size_t i = 0; i < 52; i++)
-		send_raw(fds[0], (const char *)&raw + i, 1, 0);
-	ck_assert_int_eq(vmm_vhost_user_receive(fds[1], REQUEST, soon(), &message), 0);
-	/* ... a descriptor in its middle is one too many... */
-	send_raw(fds[0], &raw, 20, 0);
-	send_raw(fds[0], (const char *)&raw + 20, 32, 1);
-	ck_assert_int_eq(vmm_vhost_user_receive(fds[1], REQUEST, soon(), &message), -EPROTO);
-	/* ... and one that does not go on comes to an end. */
-	send_raw(fds[0], &raw, 20, 0);
-	r = vmm_vhost_user_receive(fds[1], REQUEST, vmm_base_now_nsec() + 20000000, &message);
-	ck_assert_int_eq(r, -ETIMEDOUT);
-	send_raw(fds[0], &raw, 11, 0);
-	close(fds[0]);
-	ck_assert_int_eq(vmm_vhost_user_receive(fds[1], REQUEST, soon(), &message), -ECONNRESET);
-	close(fds[1]);
-}
-END_TEST
-
-START_TEST(test_send_to_nobody_and_to_one_who_does_not_read)
-{
-	struct vmm_vhost_user_message message = {
-		.request = VMM_VHOST_USER_SET_MEM_TABLE,
-		.size_bytes = sizeof(message.payload.table),
-	};
-	int fds[2], r = 0;
-
-	pair(fds);
-	for (unsigned int i = 0; i < 100000 && r == 0; i++)
-		r = vmm_vhost_user_send(fds[0], &message, vmm_base_now_nsec() + 10000000);
-	ck_assert_int_eq(r, -ETIMEDOUT);
-	close(fds[1]);
-	r = vmm_vhost_user_send(fds[0], &message, soon());
-	ck_assert_int_eq(r, -ECONNRESET);
-	close(fds[0]);
-}
-END_TEST
-
-/* The back end. */
-
-enum misdeed {
-	NOTHING_WRONG,
-	REFUSE,      /* an acknowledgement that is not 0 */
-	HANG_UP,     /* instead of an answer */
-	KEEP_SILENT, /* instead of an answer */
-	WRONG_REQUEST,
-	WRONG_INDEX,
-	WRONG_SIZE,
-	EMPTY,
-	SHORT_FILE,
-	WRAPPING,
-	NO_FILE,
-};
-
-static struct {
-	int fd;
-	int channel;
-	pthread_t thread;
-	uint64_t features, protocol_features, n_queues, n_slots;
-	uint32_t bad_request;
-	enum misdeed misdeed;
-
-	/* What it was told. */
-	struct {
-		uint32_t request;
-		unsigned int n_fds;
-		struct vmm_vhost_user_message message;
-	} log[256];
-	unsigned int n_log;
-} back;
-
-static void answer(struct vmm_vhost_user_message *reply, size_t size)
-{
-	reply->flags = VMM_VHOST_USER_FLAG_REPLY;
-	reply->size_bytes = (uint32_t)size;
-	(void)vmm_vhost_user_send(back.fd, reply, soon());
-}
-
-static void answer_number(uint32_t request, uint64_t number)
-{
-	struct vmm_vhost_user_message reply = { .request = request, .payload.number = number };
-
-	answer(&reply, 8);
-}
-
-static void answer_inflight(struct vmm_vhost_user_message *reply, enum misdeed misdeed)
-{
-	int fd = memfd_create("inflight", MFD_CLOEXEC);
-
-	reply->payload.inflight.mmap_size_bytes = misdeed == EMPTY ? 0 : 8192;
-	reply->payload.inflight.mmap_offset = misdeed == WRAPPING ? UINT64_MAX - 4096 : 0;
-	if (ftruncate(fd, misdeed == SHORT_FILE ? 8191 : 8192) < 0)
-		abort();
-	reply->fds[0] = fd;
-	reply->n_fds = misdeed == NO_FILE ? 0 : 1;
-	answer(reply, sizeof(reply->payload.inflight));
-	close(fd);
-}
-
-/* False: the end. */
-static bool serve(struct vmm_vhost_user_message *message)
-{
-	bool bad = message->request == back.bad_request;
-	enum misdeed misdeed = bad ? back.misdeed : NOTHING_WRONG;
-	struct vmm_vhost_user_message reply = {
-		.request = message->request + (misdeed == WRONG_REQUEST),
-		.payload = message->payload,
-	};
-
-	if (misdeed == HANG_UP)
-		return false;
-	if (misdeed == KEEP_SILENT)
-		return true;
-	switch (message->request) {
-	case VMM_VHOST_USER_GET_FEATURES:
-		answer_number(reply.request, back.features);
-		return true;
-	case VMM_VHOST_USER_GET_PROTOCOL_FEATURES:
-		answer_number(reply.request, back.protocol_features);
-		return true;
-	case VMM_VHOST_USER_GET_QUEUE_NUM:
-		answer_number(reply.request, back.n_queues);
-		return true;
-	case VMM_VHOST_USER_GET_MAX_MEM_SLOTS:
-		answer_number(reply.request, back.n_slots);
-		return true;
-	case VMM_VHOST_USER_GET_STATUS:
-		answer_number(reply.request, misdeed == WRONG_SIZE ? 256 : 15);
-		return true;
-	case VMM_VHOST_USER_GET_VRING_BASE:
-		reply.payload.state.num = 4711;
-		reply.payload.state.index += misdeed == WRONG_INDEX;
-		answer(&reply, 8);
-		return true;
-	case VMM_VHOST_USER_GET_CONFIG:
-		memset(reply.payload.config.bytes, 0xc5, sizeof(reply.payload.config.bytes));
-		reply.payload.config.size_bytes -= misdeed == WRONG_SIZE;
-		reply.payload.config.offset += misdeed == WRONG_INDEX;
-		answer(&reply, misdeed == EMPTY ? 0 : 12 + reply.payload.config.size_bytes);
-		return true;
-	case VMM_VHOST_USER_GET_INFLIGHT_FD:
-		answer_inflight(&reply, misdeed);
-		return true;
-	case VMM_VHOST_USER_SET_BACKEND_REQ_FD:
-		back.channel = TAKE_FD(message->fds[0]);
-		break;
-	default:
-		break;
-	}
-	if (message->flags & VMM_VHOST_USER_FLAG_NEED_REPLY)
-		answer_number(reply.request, misdeed == REFUSE);
-	return true;
-}
-
-static void *run_back(void *unused)
-{
-	struct vmm_vhost_user_message message;
-	bool go_on = true;
-
-	while (go_on && vmm_vhost_user_receive(back.fd, REQUEST, UINT64_MAX, &message) == 0) {
-		unsigned int n = back.n_log;
-
-		if (n < ARRAY_SIZE(back.log)) {
-			back.log[n].request = message.request;
-			back.log[n].n_fds = message.n_fds;
-			back.log[n].message = message;
-			__atomic_store_n(&back.n_log, n + 1, __ATOMIC_RELEASE);
-		}
-		go_on = serve(&message);
-		vmm_vhost_user_message_finish(&message);
-	}
-	shutdown(back.fd, SHUT_RDWR);
-	return unused;
-}
-
-#define ALL_PROTOCOL                                                                               \
-	(VMM_VHOST_USER_PROTOCOL_MQ | VMM_VHOST_USER_PROTOCOL_REPLY_ACK |                          \
-		VMM_VHOST_USER_PROTOCOL_BACKEND_REQ | VMM_VHOST_USER_PROTOCOL_CONFIG |             \
-		VMM_VHOST_USER_PROTOCOL_INFLIGHT_SHMFD | VMM_VHOST_USER_PROTOCOL_RESET_DEVICE |    \
-		VMM_VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS | VMM_VHOST_USER_PROTOCOL_STATUS)
 
 static struct vmm_vhost_user *user;
 static struct vmm_mem *mem;
@@ -385,14 +19,7 @@ static unsigned int fds_before;
 
 static void set_up(void)
 {
-	memset(&back, 0, sizeof(back));
-	back.fd = back.channel = -EBADF;
-	back.features = VMM_VHOST_USER_F_PROTOCOL_FEATURES | VMM_VIRTIO_F_EVENT_IDX |
-			VMM_VIRTIO_F_RING_PACKED | (UINT64_C(1) << 32);
-	/* Also what we do not know, and must not take. */
-	back.protocol_features = ALL_PROTOCOL | (UINT64_C(1) << 8) | (UINT64_C(1) << 63);
-	back.n_queues = 4;
-	back.n_slots = 3;
+	back_init();
 	fds_before = n_open_fds();
 	ck_assert_int_eq(vmm_mem_new(&mem), 0);
 	for (unsigned int i = 0; i < 4; i++) {
@@ -406,46 +33,19 @@ static void set_up(void)
 
 static int start(uint64_t timeout_nsec)
 {
-	struct vmm_vhost_user_config config = { .timeout_nsec = timeout_nsec };
-	int fds[2], r;
+	struct vmm_vhost_user_config config = { .fd = back_start(), .timeout_nsec = timeout_nsec };
+	int r = vmm_vhost_user_new(&config, &user);
 
-	pair(fds);
-	back.fd = fds[0];
-	ck_assert_int_eq(pthread_create(&back.thread, NULL, run_back, NULL), 0);
-	config.fd = fds[1];
-	r = vmm_vhost_user_new(&config, &user);
-	close(fds[1]);
+	close(config.fd);
 	return r;
 }
 
 static void tear_down(void)
 {
 	user = vmm_vhost_user_free(user);
-	if (back.fd >= 0) {
-		pthread_join(back.thread, NULL);
-		close(back.fd);
-	}
-	vmm_base_close(back.channel);
+	back_finish();
 	vmm_mem_free(mem);
 	ck_assert_uint_eq(n_open_fds(), fds_before);
-}
-
-static const struct vmm_vhost_user_message *last(uint32_t request)
-{
-	for (unsigned int i = __atomic_load_n(&back.n_log, __ATOMIC_ACQUIRE); i-- > 0;)
-		if (back.log[i].request == request)
-			return &back.log[i].message;
-	ck_abort_msg("request %u was not sent", request);
-	return NULL;
-}
-
-static unsigned int count(uint32_t request)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < __atomic_load_n(&back.n_log, __ATOMIC_ACQUIRE); i++)
-		n += back.log[i].request == request;
-	return n;
 }
 
 static struct vmm_vhost_user_queue good_queue(void)
@@ -784,12 +384,9 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("vhost-user");
-	TCase *tcase = unit_case(suite, "messages");
+	TCase *tcase;
 
-	tcase_add_loop_test(tcase, test_messages, 0, ARRAY_SIZE(messages));
-	tcase_add_test(tcase, test_pieces_and_ends);
-	tcase_add_test(tcase, test_send_to_nobody_and_to_one_who_does_not_read);
-
+	add_message_tests(suite);
 	tcase = unit_case(suite, "front end");
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, test_negotiation);
