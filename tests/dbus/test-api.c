@@ -10,16 +10,6 @@
 #include "introspect.h"
 #include "unit.h"
 
-#define STRING(v) DBUS_TYPE_STRING, &(v)
-#define U64(v) DBUS_TYPE_UINT64, &(v)
-#define U32(v) DBUS_TYPE_UINT32, &(v)
-#define I32(v) DBUS_TYPE_INT32, &(v)
-#define FD(v) DBUS_TYPE_UNIX_FD, &(v)
-#define END DBUS_TYPE_INVALID
-
-static const dbus_uint64_t none;
-static const char *const empty = "";
-
 static const char good[] = "[Boot]\nKernel=/k\n";
 
 /* ---- introspection ---- */
@@ -359,13 +349,13 @@ START_TEST(test_define_bad)
 	define_fails(bus, "badfile", text_fd(large, sizeof(large)), invalid, "larger than 262144");
 	define_fails(bus, "badfile", open("/", O_RDONLY | O_CLOEXEC), invalid, "Not a memfd");
 	/* A file may be one whose server never answers. */
-	define_fails(
-		bus, "badfile", open("/proc/version", O_RDONLY | O_CLOEXEC), invalid, "Not a memfd");
+	define_fails(bus, "badfile", open("/proc/version", O_RDONLY | O_CLOEXEC), invalid,
+		"Not a memfd");
 	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
 	close(pipes[1]);
 	define_fails(bus, "badfile", pipes[0], invalid, "Not a memfd");
-	define_fails(bus, "badfile", open("/dev/zero", O_RDONLY | O_CLOEXEC), invalid,
-		"Not a memfd");
+	define_fails(
+		bus, "badfile", open("/dev/zero", O_RDONLY | O_CLOEXEC), invalid, "Not a memfd");
 	define_fails(bus, "../escape", good_fd(), invalid, "not a machine's name");
 	define_fails(bus, "Big", good_fd(), invalid, "not a machine's name");
 	call_fails(bus, invalid, NULL, MANAGER, MANAGER_I, "DefineMachine", STRING(name), FD(fd),

@@ -14,12 +14,6 @@
 #include "harness.h"
 #include "unit.h"
 
-#define STRING(v) DBUS_TYPE_STRING, &(v)
-#define U64(v) DBUS_TYPE_UINT64, &(v)
-#define I32(v) DBUS_TYPE_INT32, &(v)
-#define FD(v) DBUS_TYPE_UNIX_FD, &(v)
-#define END DBUS_TYPE_INVALID
-
 enum {
 	NOBODY = 65534,
 	/* Of one caller, as bus.h has it. */
@@ -28,9 +22,6 @@ enum {
 
 static const char denied[] = "org.freedesktop.DBus.Error.AccessDenied";
 static const char not_running[] = "org.vmmd1.MachineNotRunning";
-static const dbus_uint64_t none;
-static const char *const empty = "";
-
 /* Every test is a process of its own: it may give up what it has. */
 static void become_nobody(void)
 {

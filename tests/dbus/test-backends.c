@@ -15,11 +15,6 @@
 #include "tests/vhost/peer.h"
 #include "unit.h"
 
-#define STRING(v) DBUS_TYPE_STRING, &(v)
-#define U64(v) DBUS_TYPE_UINT64, &(v)
-#define FD(v) DBUS_TYPE_UNIX_FD, &(v)
-#define END DBUS_TYPE_INVALID
-
 #define DISK_BYTES (4 << 20)
 #define N_KILLS 3
 
@@ -105,19 +100,8 @@ static void put_verifier(const char *name, const char *more)
 	put_file(file, text);
 }
 
-static void open_console(const char *name)
-{
-	dbus_uint64_t flags = 4;
-	DBusMessage *reply =
-		call(bus, MANAGER, MANAGER_I, "OpenMachineConsole", STRING(name), U64(flags), END);
-	const char *path;
-
-	ck_assert(dbus_message_get_args(reply, NULL, FD(console_fd), STRING(path), END));
-	dbus_message_unref(reply);
-}
-
 /* Reads on until text came n times; fails where the guest complains of its disk before. */
-static void expect_text(const char *text, unsigned int n)
+static void expect_times(const char *text, unsigned int n)
 {
 	char seen[8192] = "";
 	size_t size = 0;
@@ -189,18 +173,17 @@ static void await_disk(const char *name, const char *key, dbus_uint64_t wanted)
 START_TEST(test_killed_under_load)
 {
 	const char *name = "killed", *other = "org.vmmd1.NotSupportedByGuest", *disk = "disk";
-	dbus_uint64_t none = 0;
 
 	if (!peer_exists(backends[_i].program))
 		return;
 	put_verifier(name, "ReconnectSec=20\n");
 	peer_start(&peer, backends[_i].arguments());
 	start_machine(bus, name, "done");
-	open_console(name);
-	expect_text("go", 1);
+	console_fd = open_console(bus, name, CONSOLE_REPLAY);
+	expect_times("go", 1);
 	for (unsigned int i = 0; i < N_KILLS; i++) {
 		ck_assert_uint_eq(get_disk(name, "Connections"), i + 1);
-		expect_text(".", 3);
+		expect_times(".", 3);
 		peer_kill(&peer);
 		await_disk(name, "Connected", 0);
 		/* Now and then the manager is another one too. */
@@ -214,7 +197,7 @@ START_TEST(test_killed_under_load)
 		peer_start(&peer, backends[_i].arguments());
 		await_disk(name, "Connected", 1);
 	}
-	expect_text(".", 3);
+	expect_times(".", 3);
 	ck_assert_uint_eq(get_disk(name, "Connections"), N_KILLS + 1);
 	ck_assert_uint_eq(get_disk(name, "Failed"), 0);
 	call_fails(bus, other, NULL, MANAGER, MANAGER_I, "ResizeMachineDrive", STRING(name),
@@ -230,10 +213,10 @@ START_TEST(test_never_comes_back)
 	put_verifier(name, "ReconnectSec=1\n");
 	peer_start(&peer, example_arguments());
 	start_machine(bus, name, "done");
-	open_console(name);
-	expect_text(".", 2);
+	console_fd = open_console(bus, name, CONSOLE_REPLAY);
+	expect_times(".", 2);
 	peer_kill(&peer);
-	expect_text("RESET", 1);
+	expect_times("RESET", 1);
 	await_disk(name, "Failed", 1);
 	ck_assert_uint_eq(get_disk(name, "Broken"), 1);
 	/* The machine goes on. */
@@ -246,7 +229,6 @@ static void expect_refusal(const char *name, const char *said, const char *more)
 {
 	static const char *const error = "org.vmmd1.BadConfiguration", *mode = "replace";
 	CLEANUP(free_p) char *text = NULL;
-	dbus_uint64_t none = 0;
 
 	call_fails(bus, error, &text, MANAGER, MANAGER_I, "StartMachine", STRING(name),
 		STRING(mode), U64(none), END);

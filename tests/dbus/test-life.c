@@ -1,38 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * dbus: the life of machines as clients see it, with workers that behave in every way: jobs,
- * states, signals, ends, hostile workers, and a vmmd that is killed under them.
+ * states, signals, ends. What they are made from is in life-resources.c, workers that lie in
+ * life-hostile.c, and a vmmd that is killed under them in life-recovery.c.
  */
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 
 #include "base/util.h"
 #include "harness.h"
 #include "introspect.h"
+#include "life.h"
 #include "unit.h"
-
-#define STRING(v) DBUS_TYPE_STRING, &(v)
-#define U64(v) DBUS_TYPE_UINT64, &(v)
-#define I32(v) DBUS_TYPE_INT32, &(v)
-#define FD(v) DBUS_TYPE_UNIX_FD, &(v)
-#define END DBUS_TYPE_INVALID
-
-static const dbus_uint64_t none;
-static const char *const empty = "";
-
-static DBusConnection *open_watching(void)
-{
-	DBusConnection *bus = bus_open();
-
-	watch_signals(bus);
-	return bus;
-}
 
 static const char *job_of(DBusMessage *reply)
 {
@@ -44,7 +26,7 @@ static const char *job_of(DBusMessage *reply)
 
 START_TEST(test_start_pause_stop)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	const char *name = "life";
 	DBusMessage *signal;
 
@@ -75,7 +57,7 @@ END_TEST
 START_TEST(test_ways_to_stop)
 {
 	static const char *const ways[] = { "auto", "acpi", "cad", "force" };
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 
 	put_machine("ways", "", "");
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
@@ -91,7 +73,7 @@ END_TEST
 /* A guest that does not listen: the time that the client gives is the end of it. */
 START_TEST(test_stop_timeout)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *result = NULL;
 	dbus_uint64_t timeout = 300 * 1000;
 	const char *name = "deaf", *how = "auto";
@@ -110,20 +92,9 @@ START_TEST(test_stop_timeout)
 }
 END_TEST
 
-static void reboot_machine(DBusConnection *bus, const char *name, const char *how)
-{
-	CLEANUP(free_p) char *result = NULL;
-	DBusMessage *reply = call(bus, MANAGER, MANAGER_I, "RebootMachine", STRING(name),
-		STRING(how), U64(none), END);
-
-	result = job_result(bus, job_of(reply));
-	ck_assert_str_eq(result, "done");
-	dbus_message_unref(reply);
-}
-
 START_TEST(test_reboot)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	dbus_uint32_t first, second;
 
 	put_machine("again", "", "");
@@ -144,7 +115,7 @@ END_TEST
 /* A reboot reads the file as it is now. */
 START_TEST(test_needs_restart)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 
 	put_machine("changed", "", "[Machine]\nCPUs=1\n");
 	start_machine(bus, "changed", "done");
@@ -171,7 +142,7 @@ static void await_needs_restart(DBusConnection *bus, const char *name, bool expe
 /* Drop-ins too, and without a Reload: in directories that come, and that were there. */
 START_TEST(test_needs_restart_for_dropins)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 
 	put_machine("dropped", "", "[Machine]\nCPUs=1\n");
 	start_machine(bus, "dropped", "done");
@@ -206,7 +177,7 @@ static const struct {
 
 START_TEST(test_ends)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	const char *name = "ends";
 
 	put_machine("ends", ends[_i].words, "");
@@ -227,7 +198,7 @@ END_TEST
 
 START_TEST(test_kill)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	const char *name = "killed", *whom = "all";
 	dbus_int32_t signal = SIGKILL;
 
@@ -247,7 +218,7 @@ END_TEST
 
 START_TEST(test_job)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *path = NULL, *expected = NULL, *actual = NULL;
 	CLEANUP(free_p) char *result = NULL, *job = NULL;
 	const char *name = "slow", *fail = "fail", *xml;
@@ -288,153 +259,12 @@ START_TEST(test_job)
 }
 END_TEST
 
-START_TEST(test_missing_files)
-{
-	DBusConnection *bus = open_watching();
-	static const char error[] = "org.vmmd1.BadConfiguration";
-	CLEANUP(free_p) char *odd = NULL, *missing = NULL, *dir = NULL, *much = NULL;
-	CLEANUP(free_p) char *more = NULL;
-	const char *name = "disks";
-
-	put_file("odd.raw", "123");
-	ck_assert_int_gt(asprintf(&more, "[Drive]\nName=d\nPath=%s/odd.raw\n", env_root), 0);
-	put_machine("disks", "", more);
-	call_fails(bus, error, &odd, MANAGER, MANAGER_I, "StartMachine", STRING(name),
-		STRING(empty), U64(none), END);
-	ck_assert_msg(strstr(odd, "etc/vmm/disks.vm:9: [Drive] Path=: ") &&
-			      strstr(odd, "has 3 bytes, which are not whole sectors of 512"),
-		"%s", odd);
-	put_machine("disks", "", "[Drive]\nName=d\nPath=/nonexistent/d\n");
-	call_fails(bus, error, &missing, MANAGER, MANAGER_I, "StartMachine", STRING(name),
-		STRING(empty), U64(none), END);
-	ck_assert_msg(
-		strstr(missing, "\"/nonexistent/d\": No such file or directory"), "%s", missing);
-	put_machine("disks", "", "[Drive]\nName=d\nPath=/etc\n");
-	call_fails(bus, error, &dir, MANAGER, MANAGER_I, "StartMachine", STRING(name),
-		STRING(empty), U64(none), END);
-	ck_assert_msg(strstr(dir, "\"/etc\" is a directory"), "%s", dir);
-	put_machine("disks", "", "[Machine]\nMemory=1T\n");
-	call_fails(bus, error, &much, MANAGER, MANAGER_I, "StartMachine", STRING(name),
-		STRING(empty), U64(none), END);
-	ck_assert_msg(strstr(much, "1048576 MiB, more than the "), "%s", much);
-	expect_string(bus, "disks", "StatusText", much);
-	expect_string(bus, "disks", "State", "inactive");
-	ck_assert(!file_exists("run/vmmd/machine/disks"));
-	bus_close(bus);
-}
-END_TEST
-
-START_TEST(test_disk_lock)
-{
-	DBusConnection *bus = open_watching();
-	CLEANUP(free_p) char *text = NULL, *more = NULL, *reader = NULL;
-	const char *second = "locksecond";
-	char sector[513];
-
-	memset(sector, 'x', 512);
-	sector[512] = 0;
-	put_file("shared.raw", sector);
-	ck_assert_int_gt(asprintf(&more, "[Drive]\nName=d\nPath=%s/shared.raw\n", env_root), 0);
-	ck_assert_int_gt(asprintf(&reader, "%sReadOnly=yes\n", more), 0);
-	put_machine("lockfirst", "", more);
-	put_machine("locksecond", "", more);
-	start_machine(bus, "lockfirst", "done");
-	call_fails(bus, "org.vmmd1.BadConfiguration", &text, MANAGER, MANAGER_I, "StartMachine",
-		STRING(second), STRING(empty), U64(none), END);
-	ck_assert_msg(
-		strstr(text, "shared.raw\" is in use by another machine or program"), "%s", text);
-	/* A reader beside a writer would see a torn disk. */
-	put_machine("locksecond", "", reader);
-	call_fails(bus, "org.vmmd1.BadConfiguration", NULL, MANAGER, MANAGER_I, "StartMachine",
-		STRING(second), STRING(empty), U64(none), END);
-	/* The lock goes with the worker; readers share. */
-	stop_machine(bus, "lockfirst", "force", "done");
-	put_machine("lockfirst", "", reader);
-	start_machine(bus, "lockfirst", "done");
-	start_machine(bus, "locksecond", "done");
-	/* A reboot does not meet its own lock. */
-	reboot_machine(bus, "lockfirst", "auto");
-	stop_machine(bus, "lockfirst", "", "done");
-	stop_machine(bus, "locksecond", "", "done");
-	bus_close(bus);
-}
-END_TEST
-
-/* A file that does not open, as on a dead file server: here, one that another process holds a
- * lease on and does not give up. Everything else goes on meanwhile. */
-START_TEST(test_file_that_hangs)
-{
-	DBusConnection *bus = open_watching();
-	DBusPendingCall *pending;
-	DBusMessage *reply;
-	const char *name = "hangs", *text = NULL;
-	char path[128];
-	int fd;
-
-	put_file("leased", "a kernel");
-	snprintf(path, sizeof(path), "%s/leased", env_root);
-	signal(SIGIO, SIG_IGN);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
-	snprintf(path, sizeof(path), "[Boot]\nKernel=%s/leased\n", env_root);
-	put_file("etc/vmm/hangs.vm", path);
-	put_machine("meanwhile", "", "");
-	pending = call_async(bus, MANAGER, MANAGER_I, "StartMachine", STRING(name), STRING(empty),
-		U64(none), END);
-	start_machine(bus, "meanwhile", "done");
-	stop_machine(bus, "meanwhile", "", "done");
-	expect_string(bus, "hangs", "State", "inactive");
-	dbus_pending_call_block(pending);
-	reply = dbus_pending_call_steal_reply(pending);
-	ck_assert(dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &text, END));
-	ck_assert_ptr_nonnull(dbus_message_get_error_name(reply));
-	ck_assert_str_eq(
-		text, "a file or device of hangs does not open: no answer within 20 seconds");
-	dbus_message_unref(reply);
-	dbus_pending_call_unref(pending);
-	close(fd);
-	bus_close(bus);
-}
-END_TEST
-
 /* ---- console ---- */
-
-static int open_console(DBusConnection *bus, const char *name, dbus_uint64_t flags)
-{
-	DBusMessage *reply =
-		call(bus, MANAGER, MANAGER_I, "OpenMachineConsole", STRING(name), U64(flags), END);
-	const char *path;
-	int fd;
-
-	ck_assert(dbus_message_get_args(reply, NULL, FD(fd), STRING(path), END));
-	ck_assert_str_ne(path, "");
-	dbus_message_unref(reply);
-	return fd;
-}
-
-/* Reads until text has come. */
-static void expect_text(int fd, const char *text)
-{
-	char seen[1024] = "";
-	size_t n = 0;
-
-	while (!strstr(seen, text)) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t got;
-
-		ck_assert_msg(poll(&p, 1, 5000) == 1, "not seen: %s; but: %s", text, seen);
-		got = read(fd, seen + n, sizeof(seen) - 1 - n);
-		ck_assert_msg(got > 0, "ended before %s: %s", text, seen);
-		n += (size_t)got;
-		seen[n] = 0;
-	}
-}
 
 START_TEST(test_console)
 {
 	struct winsize size = { .ws_row = 50, .ws_col = 132 };
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	dbus_uint64_t unknown = 8;
 	const char *name = "console";
 	int fd, second;
@@ -452,7 +282,7 @@ START_TEST(test_console)
 		STRING(name), U64(none), END);
 	call_fails(bus, "org.freedesktop.DBus.Error.InvalidArgs", NULL, MANAGER, MANAGER_I,
 		"OpenMachineConsole", STRING(name), U64(unknown), END);
-	second = open_console(bus, "console", 1);
+	second = open_console(bus, "console", CONSOLE_STEAL);
 	expect_text(second, "console of console\n");
 	/* The one it was taken from has reached its end. */
 	while (read(fd, rest, sizeof(rest)) > 0)
@@ -468,7 +298,7 @@ END_TEST
 
 START_TEST(test_transient)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *text = NULL, *result = NULL, *again = NULL;
 	const char *name = "fleeting", *machine, *job;
 	DBusMessage *reply;
@@ -511,7 +341,7 @@ END_TEST
 
 START_TEST(test_undefine_running)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	const char *name = "kept";
 
 	put_machine("kept", "", "");
@@ -526,164 +356,9 @@ START_TEST(test_undefine_running)
 }
 END_TEST
 
-/* ---- hostile workers ---- */
-
-START_TEST(test_impostor)
-{
-	DBusConnection *bus = open_watching();
-	CLEANUP(free_p) char *log = NULL;
-
-	put_machine("impostor", "", "");
-	put_machine("web", "", "");
-	call_ok(bus, MANAGER, MANAGER_I, "Reload", END);
-	start_machine(bus, "impostor", "failed");
-	wait_state(bus, "impostor", "failed");
-	/* Who it said it was is not touched. */
-	expect_string(bus, "web", "State", "inactive");
-	ck_assert_uint_eq(get_uint(bus, "web", "Leader"), 0);
-	log = env_log();
-	ck_assert_ptr_nonnull(strstr(log, "refused a peer on the broker"));
-	ck_assert_ptr_nonnull(strstr(log, "vmm@impostor.service says that it is \"web\""));
-	bus_close(bus);
-}
-END_TEST
-
-START_TEST(test_garbage)
-{
-	DBusConnection *bus = open_watching();
-	const char *name = "garbage";
-
-	put_machine("garbage", "garbage", "");
-	start_machine(bus, "garbage", "done");
-	call_fails(bus, "org.vmmd1.MachineNotRunning", NULL, MANAGER, MANAGER_I, "PauseMachine",
-		STRING(name), U64(none), END);
-	/* Without control it goes on, and can be stopped. */
-	expect_string(bus, "garbage", "State", "running");
-	expect_string(bus, "garbage", "GuestState", "unknown");
-	stop_machine(bus, "garbage", "", "done");
-	bus_close(bus);
-}
-END_TEST
-
-START_TEST(test_flood)
-{
-	DBusConnection *bus = open_watching();
-	uint64_t began, took;
-
-	put_machine("flood", "flood", "");
-	start_machine(bus, "flood", "done");
-	began = vmm_base_now_nsec();
-	for (int i = 0; i < 20; i++)
-		expect_string(bus, "flood", "Name", "flood");
-	took = vmm_base_now_nsec() - began;
-	ck_assert_msg(
-		took < UINT64_C(5000000000), "20 calls took %ju ms", (uintmax_t)took / 1000000);
-	stop_machine(bus, "flood", "", "done");
-	bus_close(bus);
-}
-END_TEST
-
-START_TEST(test_bad_text)
-{
-	DBusConnection *bus = open_watching();
-	const char *name = "badtext";
-
-	put_machine("badtext", "broken", "");
-	start_machine(bus, "badtext", "done");
-	/* A text that is not UTF-8 would make the bus cut vmmd off. */
-	call_fails(bus, "org.freedesktop.DBus.Error.IOError", NULL, MANAGER, MANAGER_I,
-		"PauseMachine", STRING(name), U64(none), END);
-	expect_string(bus, "badtext", "State", "running");
-	stop_machine(bus, "badtext", "force", "done");
-	bus_close(bus);
-}
-END_TEST
-
 START_TEST(test_nothing_left)
 {
 	expect_nothing_left();
-}
-END_TEST
-
-/* ---- kill -9 of vmmd ---- */
-
-/* How it ended, nobody has seen. */
-static void wait_ended(DBusConnection *bus, const char *name)
-{
-	for (int i = 0; i < 1000; i++) {
-		CLEANUP(free_p) char *state = get_string(bus, name, "State");
-
-		if (strcmp(state, "inactive") == 0 || strcmp(state, "failed") == 0)
-			return;
-		nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
-	}
-	ck_abort_msg("%s has not ended", name);
-}
-
-static void check_recovery(void)
-{
-	DBusConnection *bus = open_watching();
-	dbus_uint32_t leader;
-	uint64_t began, since;
-	int console;
-
-	put_machine("survivor", "", "[Machine]\nCPUs=2\n");
-	put_machine("mortal", "", "");
-	start_machine(bus, "survivor", "done");
-	start_machine(bus, "mortal", "done");
-	leader = get_uint(bus, "survivor", "Leader");
-	since = get_u64(bus, "survivor", "Timestamp");
-	console = open_console(bus, "survivor", 0);
-	expect_text(console, "console of survivor\n");
-
-	env_kill_vmmd();
-	bus_close(bus);
-	ck_assert_int_eq(write(console, "still here", 10), 10);
-	expect_text(console, "still here");
-	/* One ends while nobody looks. */
-	put_machine("survivor", "changed", "[Machine]\nCPUs=2\n");
-	env_start_vmmd();
-	began = vmm_base_now_nsec();
-	bus = open_watching();
-	wait_state(bus, "survivor", "running");
-	ck_assert_uint_eq(get_uint(bus, "survivor", "Leader"), leader);
-	ck_assert_uint_eq(get_u64(bus, "survivor", "Timestamp"), since);
-	ck_assert_uint_eq(get_uint(bus, "survivor", "CPUs"), 2);
-	ck_assert(get_bool(bus, "survivor", "NeedsRestart"));
-	wait_state(bus, "mortal", "running");
-	ck_assert_uint_lt(vmm_base_now_nsec() - began, UINT64_C(1000000000));
-	ck_assert_int_eq(write(console, "and on", 6), 6);
-	expect_text(console, "and on");
-
-	/* It is steered as before: pause, a reboot though it is no child, the end. */
-	call_ok(bus, MANAGER "/machine/survivor", MACHINE_I, "Pause", U64(none), END);
-	wait_state(bus, "survivor", "paused");
-	call_ok(bus, MANAGER "/machine/survivor", MACHINE_I, "Resume", U64(none), END);
-	reboot_machine(bus, "survivor", "auto");
-	ck_assert_uint_ne(get_uint(bus, "survivor", "Leader"), leader);
-	ck_assert_uint_eq(get_uint(bus, "survivor", "NRestarts"), 1);
-	stop_machine(bus, "survivor", "", "done");
-	expect_string(bus, "survivor", "Result", "success");
-
-	leader = get_uint(bus, "mortal", "Leader");
-	env_kill_vmmd();
-	bus_close(bus);
-	kill((pid_t)leader, SIGKILL);
-	env_start_vmmd();
-	bus = open_watching();
-	wait_ended(bus, "mortal");
-	ck_assert(!file_exists("run/vmmd/machine/mortal"));
-	close(console);
-	bus_close(bus);
-}
-
-START_TEST(test_recovery)
-{
-	/* An environment of its own, which this process is the parent of. */
-	env_start();
-	check_recovery();
-	expect_nothing_left();
-	env_stop();
 }
 END_TEST
 
@@ -707,18 +382,13 @@ int main(void)
 	tcase_add_loop_test(life, test_ends, 0, ARRAY_SIZE(ends));
 	tcase_add_test(life, test_kill);
 	tcase_add_test(life, test_job);
-	tcase_add_test(life, test_missing_files);
-	tcase_add_test(life, test_disk_lock);
-	tcase_add_test(life, test_file_that_hangs);
+	add_resource_tests(life);
 	tcase_add_test(life, test_console);
 	tcase_add_test(life, test_transient);
 	tcase_add_test(life, test_undefine_running);
-	tcase_add_test(life, test_impostor);
-	tcase_add_test(life, test_garbage);
-	tcase_add_test(life, test_flood);
-	tcase_add_test(life, test_bad_text);
+	add_hostile_tests(life);
 	tcase_add_test(life, test_nothing_left);
 	tcase_set_timeout(recovery, 60);
-	tcase_add_test(recovery, test_recovery);
+	add_recovery_tests(recovery);
 	return unit_run(suite);
 }

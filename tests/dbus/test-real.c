@@ -5,8 +5,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,14 +14,6 @@
 #include "guests.h"
 #include "harness.h"
 #include "unit.h"
-
-#define STRING(v) DBUS_TYPE_STRING, &(v)
-#define U64(v) DBUS_TYPE_UINT64, &(v)
-#define FD(v) DBUS_TYPE_UNIX_FD, &(v)
-#define END DBUS_TYPE_INVALID
-
-static const dbus_uint64_t none;
-static const char *const empty = "";
 
 /* A machine NAME whose kernel is guest. */
 static void put_guest(const char *name, const struct guest *guest, const char *more)
@@ -47,48 +37,9 @@ static void put_guest(const char *name, const struct guest *guest, const char *m
 	put_file(file, text);
 }
 
-static DBusConnection *open_watching(void)
-{
-	DBusConnection *bus = bus_open();
-
-	watch_signals(bus);
-	return bus;
-}
-
-/* What was printed before is replayed. */
-static int open_console(DBusConnection *bus, const char *name)
-{
-	dbus_uint64_t flags = 4;
-	DBusMessage *reply =
-		call(bus, MANAGER, MANAGER_I, "OpenMachineConsole", STRING(name), U64(flags), END);
-	const char *path;
-	int fd;
-
-	ck_assert(dbus_message_get_args(reply, NULL, FD(fd), STRING(path), END));
-	dbus_message_unref(reply);
-	return fd;
-}
-
-static void expect_text(int fd, const char *text)
-{
-	char seen[4096] = "";
-	size_t n = 0;
-
-	while (!strstr(seen, text)) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t got;
-
-		ck_assert_msg(poll(&p, 1, 10000) == 1, "not seen: %s; but: %s", text, seen);
-		got = read(fd, seen + n, sizeof(seen) - 1 - n);
-		ck_assert_msg(got > 0, "ended before %s: %s", text, seen);
-		n += (size_t)got;
-		seen[n] = 0;
-	}
-}
-
 START_TEST(test_console_and_poweroff)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	struct guest guest = {};
 	char path[64];
 	struct stat st;
@@ -105,7 +56,7 @@ START_TEST(test_console_and_poweroff)
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_ge(st.st_uid, 61184);
 	ck_assert_uint_le(st.st_uid, 65519);
-	fd = open_console(bus, "echo");
+	fd = open_console(bus, "echo", CONSOLE_REPLAY);
 	expect_text(fd, "hello");
 	ck_assert_int_eq(write(fd, "ping", 4), 4);
 	expect_text(fd, "ping");
@@ -144,7 +95,7 @@ static dbus_uint64_t get_stat(DBusConnection *bus, const char *name, const char 
 
 START_TEST(test_stats)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	dbus_uint64_t exits, cpu;
 	struct guest guest = {};
 	const char *name = "count", *nobody = "nobody";
@@ -172,7 +123,7 @@ END_TEST
 
 START_TEST(test_stop_and_pause)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	struct guest guest = {};
 	const char *name = "button";
 
@@ -197,7 +148,7 @@ END_TEST
 
 START_TEST(test_guest_reboots)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	dbus_uint32_t leader;
 	struct guest guest = {};
 	int fd;
@@ -208,7 +159,7 @@ START_TEST(test_guest_reboots)
 	put_guest("reset", &guest, "");
 	start_machine(bus, "reset", "done");
 	leader = get_uint(bus, "reset", "Leader");
-	fd = open_console(bus, "reset");
+	fd = open_console(bus, "reset", CONSOLE_REPLAY);
 	expect_text(fd, "up");
 	ck_assert_int_eq(write(fd, "", 1), 1);
 	for (int i = 0; i < 500 && get_uint(bus, "reset", "NRestarts") == 0; i++)
@@ -224,7 +175,7 @@ END_TEST
 
 START_TEST(test_crashes)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	struct guest panic = {}, triple = {};
 	const char *names[] = { "panic", "triple" };
 	const char *results[] = { "guest-panic", "triple-fault" };
@@ -247,7 +198,7 @@ END_TEST
 /* What only the worker can find wrong comes back with the place where it was written. */
 START_TEST(test_bad_kernel)
 {
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *status = NULL;
 
 	put_machine("nokernel", "", "");
@@ -356,7 +307,7 @@ static void expect_limit(DBusConnection *bus, const char *device, const char *ke
 START_TEST(test_limits_and_size)
 {
 	static const char *const invalid = "org.freedesktop.DBus.Error.InvalidArgs";
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *path = NULL;
 	const char *name = "limits", *drive = "root", *other = "other";
 	dbus_uint64_t size = 3 << 20;
@@ -457,7 +408,7 @@ START_TEST(test_attach_and_detach)
 {
 	static const char *const bad = "org.vmmd1.BadConfiguration";
 	const char *const drive = "AttachMachineDrive", *name = "plug", *data = "data";
-	DBusConnection *bus = open_watching();
+	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *root = NULL, *path = NULL;
 	dbus_uint64_t second = 1000000, force = 1;
 	unsigned int n_worker_fds = 0, n_fds = 0;

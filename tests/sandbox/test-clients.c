@@ -31,9 +31,6 @@
 /* Calls are served in turn: who comes behind thousands waits, but less than libraries do. */
 #define MAX_ANSWER_MSEC 20000
 
-#define STRING(v) DBUS_TYPE_STRING, &(v)
-#define END DBUS_TYPE_INVALID
-
 static unsigned int number_of(const char *variable, unsigned int otherwise)
 {
 	const char *text = getenv(variable);
@@ -512,7 +509,6 @@ static void start_polkit(bool yes)
 static void end_machine(DBusConnection *bus, const char *name)
 {
 	const char *how = "force";
-	dbus_uint64_t none = 0;
 
 	for (int i = 0; i < 300; i++) {
 		CLEANUP(free_p) char *state = get_string(bus, name, "State");

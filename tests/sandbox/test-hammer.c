@@ -108,20 +108,6 @@ static void start_guest(DBusConnection *bus, const char *name, const struct gues
 	start_machine_of(bus, name, path);
 }
 
-static int open_console_of(DBusConnection *bus, const char *name)
-{
-	const char *path;
-	dbus_uint64_t flags = 0;
-	DBusMessage *reply = call(bus, MANAGER, MANAGER_I, "OpenMachineConsole", DBUS_TYPE_STRING,
-		&name, DBUS_TYPE_UINT64, &flags, DBUS_TYPE_INVALID);
-	int fd;
-
-	ck_assert(dbus_message_get_args(
-		reply, NULL, DBUS_TYPE_UNIX_FD, &fd, DBUS_TYPE_STRING, &path, DBUS_TYPE_INVALID));
-	dbus_message_unref(reply);
-	return fd;
-}
-
 /* What comes until the time is over. */
 static size_t count_bytes(int fd, unsigned int msec)
 {
@@ -156,7 +142,7 @@ START_TEST(test_hammer)
 	vmmd_before = cpu_msec(vmmd_pid);
 	worker_before = cpu_msec(worker_pid);
 	begin = vmm_base_now_nsec();
-	console = open_console_of(spinning_bus, "hammer");
+	console = open_console(spinning_bus, "hammer", 0);
 	n_bytes = count_bytes(console, sec * 1000);
 	close(console);
 	vmmd_msec = cpu_msec(vmmd_pid) - vmmd_before;
@@ -297,7 +283,7 @@ START_TEST(test_loss_of_others)
 	start_guest(spinning_bus, "spinner", &spin);
 	start_hammer(spinning_bus);
 	pin((pid_t)get_uint(spinning_bus, "other", "Leader"));
-	console = open_console_of(spinning_bus, "other");
+	console = open_console(spinning_bus, "other", 0);
 	for (unsigned int i = 0; i < 2; i++)
 		start_neighbour(&neighbours[i]);
 	/* Once more where the host was busy with something else. */
