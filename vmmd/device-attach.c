@@ -109,6 +109,33 @@ static int check_messages(const struct config_messages *messages, sd_bus_error *
 	return bus_error_set(error, -VMMD_E_BAD_CONFIGURATION, text);
 }
 
+/*
+ * A back end maps the guest's memory, which is made for that when the machine starts or not at all,
+ * and the kernel's vhost and the threads of both are set up before the sandbox closes.
+ */
+static int check_can_come(const struct vm_config *config, sd_bus_error *error)
+{
+	const struct config_drive *drive = config->n_drives > 0 ? &config->drives[0] : NULL;
+	const struct config_network *network = config->n_networks > 0 ? &config->networks[0] : NULL;
+	const char *key = NULL;
+	char *text;
+
+	if ((drive && drive->socket.value) || (network && network->socket.value))
+		key = "Socket";
+	else if (drive && config_drive_has_unit(drive))
+		key = "Format";
+	else if (network && network->vhost.value)
+		key = "Vhost";
+	if (!key)
+		return 0;
+	if (asprintf(&text,
+		    "[%s] %s=: who serves it shares the guest's memory, which only a start "
+		    "prepares: put it into the .vm file and restart the machine",
+		    drive ? "Drive" : "Network", key) < 0)
+		text = NULL;
+	return bus_error_set(error, -VMMD_E_NOT_SUPPORTED, text);
+}
+
 static int read_settings(sd_bus_message *message, const char *machine, enum vmm_device_kind kind,
 	const char *id, struct vm_config **ret, sd_bus_error *error)
 {
@@ -132,6 +159,8 @@ static int read_settings(sd_bus_message *message, const char *machine, enum vmm_
 
 		r = bad < 0 ? bad : r;
 	}
+	if (r >= 0)
+		r = check_can_come(config, error);
 	if (r < 0) {
 		vm_config_free(config);
 		return r;

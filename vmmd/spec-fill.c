@@ -115,6 +115,8 @@ void spec_fill_drive(struct vmm_spec_drive *to, const struct config_drive *drive
 	copy_text(to->id, sizeof(to->id), drive->name.value);
 	if (elsewhere) {
 		to->flags |= VMM_DRIVE_VHOST_USER;
+		if (config_drive_has_unit(drive))
+			to->flags |= VMM_DRIVE_UNIT;
 		/* The back end's own number, where none is asked for. */
 		if (drive->queues.where.line == 0)
 			to->n_queues = 0;
@@ -174,6 +176,7 @@ static void fill_share(
 	*to = (struct vmm_spec_share){
 		.fd = fd_index,
 		.reconnect_msec = (uint32_t)share->reconnect.value * 1000,
+		.flags = config_share_has_unit(share) ? VMM_SHARE_UNIT : 0,
 	};
 	copy_text(to->id, sizeof(to->id), share->tag.value);
 }

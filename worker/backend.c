@@ -60,6 +60,22 @@ static void on_changed(void *userdata, bool connected)
 
 /* ---- the loop's side ---- */
 
+/*
+ * Who serves the device, and where that says what is wrong with it: a program that does not start
+ * is seen from here as a connection that ends.
+ */
+static void name_server(const struct machine_virtio *virtio, char *text, size_t size)
+{
+	bool is_share = virtio->kind == VMM_DEVICE_SHARE;
+
+	if (virtio->backend.has_unit)
+		snprintf(text, size, "%s (journalctl -u vmm-%s@%s:%s.service says why)",
+			is_share ? "virtiofsd" : "qemu-storage-daemon",
+			is_share ? "share" : "drive", virtio->machine->name, virtio->id);
+	else
+		snprintf(text, size, "the back end at its socket (its own log says why)");
+}
+
 static void say_changed(struct machine_virtio *virtio, bool connected)
 {
 	struct machine *machine = virtio->machine;
@@ -78,6 +94,7 @@ static void check_failed(struct machine_virtio *virtio)
 {
 	struct machine *machine = virtio->machine;
 	struct vmm_virtio_vhost_status status;
+	char server[160];
 
 	vmm_virtio_vhost_get_status(virtio->backend.vhost, &status);
 	if (status.failed == virtio->backend.said_failed)
@@ -85,8 +102,9 @@ static void check_failed(struct machine_virtio *virtio)
 	virtio->backend.said_failed = status.failed;
 	if (!status.failed)
 		return;
+	name_server(virtio, server, sizeof(server));
 	log_message(&machine->log, LOG_PRIORITY_ERROR, LOG_ID_BACKEND, "backend-failed",
-		"Device %s has failed: its back end has not come back in time.", virtio->id);
+		"Device %s has failed: %s has not come back in time.", virtio->id, server);
 }
 
 static void ask(struct machine_virtio *virtio, uint64_t now_nsec)
@@ -183,30 +201,41 @@ void backend_describe(const struct machine_virtio *virtio, struct vmm_control_de
 /* ---- the devices ---- */
 
 /* In words for who wrote the .vm file. */
-static int fail(struct machine *machine, const char *what, const char *id, int r)
+static int fail(const struct machine_virtio *virtio, const char *what, int r)
 {
+	struct machine *machine = virtio->machine;
+	char server[160];
+
+	name_server(virtio, server, sizeof(server));
 	switch (r) {
 	case -ENOTSUP:
-		return machine_fail_config(
-			machine, "%s %s: its back end lacks what a guest needs of it", what, id);
+		return machine_fail_config(machine,
+			"%s %s: its back end lacks what a guest needs of it", what, virtio->id);
 	case -EPROTO:
 		return machine_fail_config(machine,
 			"%s %s: what its socket leads to is no vhost-user back end of that kind",
-			what, id);
+			what, virtio->id);
+	case -ECONNRESET:
+	case -EPIPE:
+		return machine_fail_host(
+			machine, r, "%s %s: %s has ended the connection", what, virtio->id, server);
+	case -ETIMEDOUT:
+		return machine_fail_host(
+			machine, r, "%s %s: %s does not answer", what, virtio->id, server);
 	default:
-		return machine_fail_host(machine, r, "%s %s: its back end", what, id);
+		return machine_fail_host(machine, r, "%s %s: its back end", what, virtio->id);
 	}
 }
 
 /* fd is a connection; a copy of it is kept. */
-static int add_user(struct machine_virtio *virtio, const char *what,
+static int add_user(struct machine_virtio *virtio, const char *what, bool has_unit,
 	struct vmm_virtio_vhost_config *config, int fd, uint32_t reconnect_msec)
 {
 	struct machine *machine = virtio->machine;
 	struct backend *backend = &virtio->backend;
 	int r;
 
-	*backend = (struct backend){ .fd = -EBADF, .is_user = true };
+	*backend = (struct backend){ .fd = -EBADF, .is_user = true, .has_unit = has_unit };
 	pthread_mutex_init(&backend->lock, NULL);
 	backend->is_connected = backend->said_connected = true;
 	backend->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -220,7 +249,7 @@ static int add_user(struct machine_virtio *virtio, const char *what,
 	config->reconnect_nsec = reconnect_msec * NSEC_PER_MSEC;
 	r = vmm_virtio_vhost_new(config, &backend->vhost);
 	if (r < 0)
-		return fail(machine, what, virtio->id, r);
+		return fail(virtio, what, r);
 	virtio->device = vmm_virtio_vhost_device(backend->vhost);
 	return machine_add_transport(machine, virtio);
 }
@@ -238,7 +267,8 @@ int backend_add_drive(struct machine *machine, const struct vmm_spec_drive *driv
 
 	virtio->kind = VMM_DEVICE_DRIVE;
 	virtio->drive = drive;
-	return add_user(virtio, "drive", &config, fd, backend->reconnect_msec);
+	return add_user(virtio, "drive", drive->flags & VMM_DRIVE_UNIT, &config, fd,
+		backend->reconnect_msec);
 }
 
 static int add_kernel_network(struct machine_virtio *virtio, struct vmm_virtio_vhost_config *config,
@@ -285,7 +315,7 @@ int backend_add_network(struct machine *machine, const struct vmm_spec_network *
 	virtio->kind = VMM_DEVICE_NETWORK;
 	if (fd < 0)
 		return add_kernel_network(virtio, &config, network);
-	return add_user(virtio, "network", &config, fd, backend->reconnect_msec);
+	return add_user(virtio, "network", false, &config, fd, backend->reconnect_msec);
 }
 
 int backend_add_share(struct machine *machine, const struct vmm_spec_share *share)
@@ -300,7 +330,8 @@ int backend_add_share(struct machine *machine, const struct vmm_spec_share *shar
 	static_assert(sizeof(share->id) <= sizeof(config.tag), "each name is a tag");
 	snprintf(config.tag, sizeof(config.tag), "%s", share->id);
 	virtio->kind = VMM_DEVICE_SHARE;
-	return add_user(virtio, "share", &config, fd, share->reconnect_msec);
+	return add_user(
+		virtio, "share", share->flags & VMM_SHARE_UNIT, &config, fd, share->reconnect_msec);
 }
 
 void backend_free(struct machine_virtio *virtio)

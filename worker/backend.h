@@ -39,6 +39,7 @@ struct machine_virtio;
 struct backend {
 	struct vmm_virtio_vhost *vhost; /* owned; NULL: it is served here */
 	bool is_user;                   /* by another process, not the kernel */
+	bool has_unit;                  /* which is a unit of ours */
 
 	/* Under lock: between the device's thread and the loop. */
 	pthread_mutex_t lock;

@@ -161,8 +161,9 @@ enum vmm_spec_drive_flag {
 	 * VMM_SPEC_SHARED_MEMORY, as everything of vhost-user does.
 	 */
 	VMM_DRIVE_VHOST_USER = 1u << 3,
+	VMM_DRIVE_UNIT = 1u << 4, /* that back end is vmm-drive@MACHINE:ID.service */
 };
-#define VMM_DRIVE_FLAGS UINT32_C(0xf)
+#define VMM_DRIVE_FLAGS UINT32_C(0x1f)
 
 struct vmm_spec_drive {
 	char id[VMM_DEVICE_ID_SIZE];  /* unique, [A-Za-z0-9._-]+ */
@@ -197,13 +198,18 @@ struct vmm_spec_backend {
 	uint32_t reconnect_msec; /* how long one that went is waited for */
 };
 
+enum vmm_spec_share_flag {
+	VMM_SHARE_UNIT = 1u << 0, /* its back end is vmm-share@MACHINE:ID.service */
+};
+#define VMM_SHARE_FLAGS UINT32_C(1)
+
 /* A directory of the host, through a vhost-user-fs back end. */
 struct vmm_spec_share {
 	char id[VMM_DEVICE_ID_SIZE]; /* unique among the shares: the tag that the guest mounts */
 	uint32_t fd;                 /* a socket that is connected to the back end */
 	uint32_t queue_size;
 	uint32_t reconnect_msec; /* as for drives */
-	uint32_t reserved;
+	uint32_t flags;
 };
 
 struct vmm_spec {

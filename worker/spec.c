@@ -172,6 +172,8 @@ static int check_drive_backend(struct checker *checker, const struct vmm_spec_dr
 		return bad(checker,
 			"%s: cache, engine, blocks, serial, discard and limits are its back end's",
 			what);
+	if (!vhost_user && (drive->flags & VMM_DRIVE_UNIT))
+		return bad(checker, "%s: the unit of a back end, and it has none", what);
 	if (!backend)
 		return 0;
 	if (vhost_user && !(checker->spec->flags & VMM_SPEC_SHARED_MEMORY))
@@ -278,8 +280,8 @@ static int check_share(struct checker *checker, const struct vmm_spec_share *sha
 	int r;
 
 	snprintf(what, sizeof(what), "share %s", share->id);
-	if (share->reserved != 0)
-		return bad(checker, "%s: reserved bytes are not zero", what);
+	if (share->flags & ~VMM_SHARE_FLAGS)
+		return bad(checker, "%s: unknown flags 0x%x", what, share->flags);
 	if (!(checker->spec->flags & VMM_SPEC_SHARED_MEMORY))
 		return bad(checker, "%s: a back end, and memory that is not shared", what);
 	r = check_queue_size(checker, share->queue_size, what);

@@ -407,6 +407,7 @@ static unsigned int count_fds(pid_t pid)
 START_TEST(test_attach_and_detach)
 {
 	static const char *const bad = "org.vmmd1.BadConfiguration";
+	static const char *const never = "org.vmmd1.NotSupportedByGuest";
 	const char *const drive = "AttachMachineDrive", *name = "plug", *data = "data";
 	DBusConnection *bus = bus_open_watching();
 	CLEANUP(free_p) char *root = NULL, *path = NULL;
@@ -457,6 +458,15 @@ START_TEST(test_attach_and_detach)
 	expect_attach(bus, drive, "a/b", good, bad, "[Drive] Name=");
 	expect_attach(bus, "AttachMachineNetwork", "lan",
 		(const char *const[4]){ "Bridge", "no-such-br0" }, bad, "[Network]");
+	/* What shares the guest's memory only comes with a start. */
+	expect_attach(bus, drive, "two", (const char *const[4]){ "Socket", "/x" }, never,
+		"[Drive] Socket=: who serves it");
+	expect_attach(bus, drive, "two", (const char *const[4]){ "Path", path, "Format", "qcow2" },
+		never, "[Drive] Format=: who serves it");
+	expect_attach(bus, "AttachMachineNetwork", "lan", (const char *const[4]){ "Socket", "/x" },
+		never, "[Network] Socket=: who serves it");
+	expect_attach(bus, "AttachMachineNetwork", "lan", (const char *const[4]){ "Vhost", "yes" },
+		never, "[Network] Vhost=: who serves it");
 
 	dbus_message_unref(wait_signal(bus, MACHINE_I, "DeviceAttached"));
 	call_ok(bus, MANAGER, MANAGER_I, "DetachMachineDrive", STRING(name), STRING(data),

@@ -251,7 +251,7 @@ END_TEST
 	X(share_fd, "share a", add_share("a"), spec.shares[0].fd = 1)                              \
 	X(share_queue, "queue size", add_share("a"), spec.shares[0].queue_size = 3)                \
 	X(share_wait, "waits", add_share("a"), spec.shares[0].reconnect_msec = 3600001)            \
-	X(share_reserved, "reserved", add_share("a"), spec.shares[0].reserved = 1)                 \
+	X(share_flags, "unknown flags", add_share("a"), spec.shares[0].flags = 2)                  \
 	X(share_memory, "not shared", add_share("a"), spec.flags = 0)
 
 BROKEN_TABLE(BROKEN)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <vmmcore/platform.h>
@@ -376,6 +377,65 @@ START_TEST(config_errors)
 }
 END_TEST
 
+/* ---- back ends that do not start ---- */
+
+/* A connection that has ended, as that of a program that is not there. */
+static int open_ended(void)
+{
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	close(pair[0]);
+	return pair[1];
+}
+
+static void drive_of_unit(void)
+{
+	add_drive(open_ended());
+	worker.spec.drives[0].flags = VMM_DRIVE_VHOST_USER | VMM_DRIVE_UNIT;
+	worker.spec.flags |= VMM_SPEC_SHARED_MEMORY;
+}
+
+static void drive_of_somebody(void)
+{
+	drive_of_unit();
+	worker.spec.drives[0].flags = VMM_DRIVE_VHOST_USER;
+}
+
+static void share_of_unit(void)
+{
+	worker.spec.n_shares = 1;
+	strcpy(worker.spec.shares[0].id, "home");
+	worker.spec.shares[0].flags = VMM_SHARE_UNIT;
+	worker.spec.shares[0].fd = worker_add_fd(&worker, open_ended());
+	worker.spec.flags |= VMM_SPEC_SHARED_MEMORY;
+}
+
+static const struct {
+	void (*add)(void);
+	const char *said;
+} ended[] = {
+	{ drive_of_unit, "drive root: qemu-storage-daemon (journalctl -u "
+			 "vmm-drive@test:root.service says why) has ended the connection" },
+	{ drive_of_somebody,
+		"drive root: the back end at its socket (its own log says why) has ended" },
+	{ share_of_unit,
+		"share home: virtiofsd (journalctl -u vmm-share@test:home.service says why)" },
+};
+
+START_TEST(back_end_has_ended)
+{
+	guest_poweroff(&guest);
+	worker_prepare(&worker, &guest);
+	ended[_i].add();
+	worker_exec(&worker, NULL);
+	worker_hand_over(&worker);
+	/* It may be there when the unit is started again. */
+	ck_assert_msg(worker_wait(&worker) == 1, "%s", worker.output);
+	ck_assert_msg(strstr(worker.output, ended[_i].said), "%s", worker.output);
+}
+END_TEST
+
 START_TEST(broker_refuses)
 {
 	guest_poweroff(&guest);
@@ -512,6 +572,7 @@ int main(void)
 	tcase = unit_case(suite, "refusals");
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, config_errors, 0, ARRAY_SIZE(refusals));
+	tcase_add_loop_test(tcase, back_end_has_ended, 0, ARRAY_SIZE(ended));
 	tcase_add_test(tcase, broker_refuses);
 	tcase_add_test(tcase, broker_goes_away);
 	tcase_add_test(tcase, broker_sends_another_spec);
