@@ -12,9 +12,19 @@ import sys
 RUNNING = {"stop", "terminate", "reboot", "pause", "resume", "kill", "console", "wait", "memory", "list-devices",
            "set-limits", "resize-drive", "attach-drive", "detach-drive", "attach-network",
            "detach-network"}
-# Options whose arguments bash's script completes by itself.
-KNOWN = {"json", "state", "job-mode", "kill-whom", "signal", "output", "kernel", "initrd", "drive",
-         "root", "host", "format"}
+# What options take: one of these words, or what the shells know themselves. Of others nothing is known.
+WORDS = {
+    "json": "pretty short off",
+    "state": "inactive starting running paused stopping failed",
+    "job-mode": "replace fail",
+    "kill-whom": "leader all",
+    "output": "short short-full short-iso short-precise json json-pretty cat verbose",
+    "format": "raw qcow2 raw.xz qcow2.xz raw.gz qcow2.gz raw.zst qcow2.zst",
+    "on-idle": "pause stop nothing",
+}
+FILES = {"kernel", "initrd", "drive", "root"}
+SHELLS_OWN = {"signal": "_signals -s", "host": "_hosts"}
+REPEATED = {"property", "property-value", "state", "drive", "network", "set"}
 
 
 def kind(verb):
@@ -52,13 +62,17 @@ def bash(tables, options):
             verb_options.append(f"\t\t[{name}]='{words}'")
             verb_kinds.append(f"\t\t[{name}]={kind(verb)}")
         names.append(verb["name"])
-    other = [form for option in options.values() if option["argument"] and option["name"] not in KNOWN
+    known = {*WORDS, *FILES, *SHELLS_OWN}
+    other = [form for option in options.values() if option["argument"] and option["name"] not in known
              for form in forms(option)]
+    values = [f"\t{' | '.join(forms(options[name]))}) words='{words}' ;;" for name, words in WORDS.items()]
     common = [form for name in tables["commonOptions"] for form in forms(options[name])]
     return {
         "VERB_OPTIONS": "\n".join(verb_options),
         "VERB_KINDS": "\n".join(verb_kinds),
         "COMMON": " ".join(common),
+        "WORD_ARGUMENTS": "\n".join(values),
+        "FILE_ARGUMENTS": "\t" + " | ".join(form for name in sorted(FILES) for form in forms(options[name])),
         "OTHER_ARGUMENTS": "\t" + " | ".join(other),
         "VERBS": " ".join(names),
     }
@@ -68,24 +82,31 @@ def quoted(text):
     return text.replace("'", "'\\''").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
 
 
-def zsh(tables, options):
-    kinds = {"machine": "_vmmctl_machines", "running": "_vmmctl_machines", "job": "_vmmctl_jobs", "image": "_vmmctl_images",
-             "file": "_files", "help": "_vmmctl_verbs",
-             "machine-or-file": "_alternative 'machines:machine:_vmmctl_machines' 'files:file:_files'"}
-    verbs = [f"\t\t'{verb['name']}:{quoted(verb['summary'])}'" for verb in tables["verbs"]]
-    arguments = []
-    for verb in tables["verbs"]:
-        if kind(verb) in kinds:
-            names = "|".join([verb["name"], *verb["aliases"]])
-            arguments.append(f"\t{names}) {kinds[kind(verb)]} ;;")
+def zsh_option(option):
+    """Its forms as _arguments wants them, a line each."""
+    name = option["name"]
+    value = f"({WORDS[name]})" if name in WORDS else "_files" if name in FILES else SHELLS_OWN.get(name, " ")
     lines = []
-    for option in options.values():
-        for form in forms(option):
-            equals = "=" if form.startswith("--") and option["argument"] else ""
-            value = f":{quoted(option['argument'])}:_files" if option["argument"] else ""
-            lines.append(f"\t'{form}{equals}[{quoted(option['help'])}]{value}' \\")
-    return {"ZSH_VERBS": "\n".join(verbs), "ZSH_ARGUMENTS": "\n".join(arguments),
-            "ZSH_OPTIONS": "\n".join(lines)}
+    for form in forms(option):
+        equals = "=" if form.startswith("--") and option["argument"] else ""
+        argument = f":{quoted(option['argument'])}:{value}" if option["argument"] else ""
+        repeated = "*" if name in REPEATED else ""
+        lines.append(f"'{repeated}{form}{equals}[{quoted(option['help'])}]{argument}'")
+    return lines
+
+
+def zsh(tables, options):
+    verbs = [f"\t\t'{verb['name']}:{quoted(verb['summary'])}'" for verb in tables["verbs"]]
+    cases = []
+    for verb in tables["verbs"]:
+        names = "|".join([verb["name"], *verb["aliases"]])
+        specs = [line for name in verb["options"] for line in zsh_option(options[name])]
+        cases.append(f"\t\t{names})\n\t\t\tverb=$word kind={kind(verb)}\n\t\t\tspecs+=(")
+        cases += [f"\t\t\t\t{line}" for line in specs]
+        cases.append("\t\t\t)\n\t\t\t;;")
+    common = [line for name in tables["commonOptions"] for line in zsh_option(options[name])]
+    return {"ZSH_VERBS": "\n".join(verbs), "ZSH_CASES": "\n".join(cases),
+            "ZSH_COMMON": "\n".join(f"\t\t{line}" for line in common)}
 
 
 def main():

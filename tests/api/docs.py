@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
+from zsh import Zsh
 
 VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS, VMMD = (
     Path(p).resolve() for p in sys.argv[1:9]
@@ -112,42 +113,58 @@ def completes(bus, line):
     return set(result.stdout.split())
 
 
+NAMES = {"broken", "crash", "db", "late", "locked", "odd", "web"}
+VERBS = {verb["name"]: verb["options"] for verb in json.loads(output(VMMCTL, "help", "-j"))["verbs"]}
+# Of any shell: what it offers at the end of the line.
+OFFERED = [
+    ("vmmctl ", set(VERBS)),
+    ("vmmctl help ", set(VERBS)),
+    ("vmmctl -q st", {"status", "start", "stop"}),
+    ("vmmctl start ", NAMES),
+    ("vmmctl -q start ", NAMES),
+    ("vmmctl start web ", NAMES),
+    ("vmmctl start --no-block l", {"late", "locked"}),
+    ("vmmctl stop ", NAMES - {"broken", "db", "late"}),
+    ("vmmctl poweroff d", set()),
+    ("vmmctl console w", {"web"}),
+    ("vmmctl cancel ", {"7"}),
+    ("vmmctl stop --f", {"--force"}),
+    ("vmmctl console --st", {"--steal"}),
+    ("vmmctl list --st", {"--state"}),
+    ("vmmctl list --json=", {"pretty", "short", "off"}),
+    ("vmmctl list --json=p", {"pretty"}),
+    ("vmmctl list --state r", {"running"}),
+    ("vmmctl forward --on-idle=s", {"stop"}),
+    ("vmmctl kill -s HU", {"HUP"}),
+    ("vmmctl reload ", set()),
+    ("vmmctl verify w", {"web"}),
+    ("vmmctl run --kernel=zI", {"zImage"}),
+    ("vmmctl define zI", {"zImage"}),
+]
+
+
+def offers(shell, complete):
+    for line, expected in OFFERED:
+        got = complete(line)
+        check(f"{shell} completes {line!r}", got == expected, got)
+    for verb, options in VERBS.items():
+        got = complete(f"vmmctl {verb} --")
+        long_ones = {f"--{o}" for o in options if o not in ("json-auto", "property-value")}
+        check(f"{shell}: options of {verb}", long_ones <= got, long_ones - got)
+
+
 def completion():
-    names = {"broken", "crash", "db", "late", "locked", "odd", "web"}
-    verbs = {verb["name"] for verb in json.loads(output(VMMCTL, "help", "-j"))["verbs"]}
     with PrivateBus(POLICY) as bus, MockDaemon(bus, MOCK):
-        for line, expected in [
-            ("vmmctl ", verbs),
-            ("vmmctl help ", verbs),
-            ("vmmctl -q st", {"status", "start", "stop"}),
-            ("vmmctl start ", names),
-            ("vmmctl start --no-block l", {"late", "locked"}),
-            ("vmmctl stop ", names - {"broken", "db", "late"}),
-            ("vmmctl console w", {"web"}),
-            ("vmmctl cancel ", {"7"}),
-            ("vmmctl stop --f", {"--force"}),
-            ("vmmctl console --st", {"--steal"}),
-            ("vmmctl list --st", {"--state"}),
-            ("vmmctl list --json=", {"pretty", "short", "off"}),
-            ("vmmctl list --json=p", {"pretty"}),
-            ("vmmctl list --state r", {"running"}),
-            ("vmmctl reload ", set()),
-            ("vmmctl verify w", {"web"}),
-        ]:
-            got = completes(bus, line)
-            check(f"completing {line!r}", got == expected, got)
-        for verb in verbs:
-            known = json.loads(output(VMMCTL, "help", "-j"))
-            options = next(v["options"] for v in known["verbs"] if v["name"] == verb)
-            got = completes(bus, f"vmmctl {verb} --")
-            long_ones = {f"--{o}" for o in options if o not in ("json-auto", "property-value")}
-            check(f"options of {verb}", long_ones <= got, long_ones - got)
-    zsh = (COMPLETION / "_vmmctl").read_text()
-    for verb in verbs:
-        check(f"zsh: {verb}", f"'{verb}:" in zsh)
-    if shutil.which("zsh"):
+        (bus.directory / "zImage").touch()
+        offers("bash", lambda line: completes(bus, line))
+        if not shutil.which("zsh"):
+            print("there is no zsh")
+            sys.exit(77)
         result = subprocess.run(["zsh", "-n", COMPLETION / "_vmmctl"], capture_output=True)
         check("zsh reads it", result.returncode == 0 and result.stderr == b"", result.stderr)
+        environment = {**bus.environment, "PATH": f"{VMMCTL.parent}:/usr/bin:/bin"}
+        with Zsh(COMPLETION, bus.directory, environment) as zsh:
+            offers("zsh", zsh.offers)
 
 
 manual()
