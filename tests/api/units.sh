@@ -33,7 +33,7 @@ for name in vmmd vmmd-worker vmmctl; do
 done
 for unit in vmm@.service vmmd.service vmmd.socket vmm-metrics.socket vmm-metrics@.service \
 	vmm-proxy@.socket vmm-proxy@.service vmm-drive@.socket vmm-drive@.service \
-	vmm-share@.socket vmm-share@.service; do
+	vmm-share@.socket vmm-share@.service vmm.target; do
 	sed "s|^ExecStart=\(-\?\)/[^ ]*/\(vmm[a-z-]*\)|ExecStart=\1$tmp/bin/\2|" "$units/$unit" >"$tmp/units/$unit"
 done
 cp "$tmp/units/vmm@.service" "$tmp/units/vmm@web.service"
@@ -48,7 +48,7 @@ done
 cp "$tmp/units/vmm-metrics@.service" "$tmp/units/vmm-metrics@1.service"
 for unit in vmm@web.service vmm-proxy@web.socket vmm-proxy@web.service vmm-metrics.socket vmm-metrics@1.service vmmd.service vmmd.socket \
 	vmm-drive@web-data.socket vmm-drive@web-data.service \
-	vmm-share@web-data.socket vmm-share@web-data.service; do
+	vmm-share@web-data.socket vmm-share@web-data.service vmm.target; do
 	check "verify $unit" systemd-analyze verify --man=no "$tmp/units/$unit"
 done
 
@@ -58,6 +58,15 @@ exposure() {
 	systemd-analyze security --no-pager --offline=true --threshold="$2" "$1" >"$tmp/table" 2>&1 ||
 		{ tail -1 "$tmp/table"; return 1; }
 }
+# Else a restart of vmmd waits for machines that are being stopped, see the unit.
+# shellcheck disable=SC2317 # called through check
+ordered() {
+	! grep -q '^After=.*vmmd\.service' "$units/vmm@.service" &&
+		grep -q '^Wants=.*vmm\.target' "$units/vmm@.service" &&
+		grep -q '^After=.*vmm\.target' "$units/vmm@.service" &&
+		grep -q '^After=.*vmmd\.service' "$tmp/units/vmm.target"
+}
+check "machines are ordered after vmmd by vmm.target only" ordered
 check "exposure of vmm@.service at most 0.2" exposure "$tmp/units/vmm@web.service" 2
 
 # Nothing that a machine may have opens its unit: with the drop-in of a file that has all of it.

@@ -110,6 +110,22 @@ two_machines() {
 	wait_end two 240 0
 }
 
+# vmmd restarts while a machine takes its time to end, and the machine is not disturbed by it.
+restart_while_stopping() {
+	local worker begin
+	idle_machine slowly
+	systemctl start vmm@slowly
+	worker=$(main_pid slowly)
+	systemctl stop --no-block vmm@slowly
+	eventually 20 "it is being stopped" daemon_is vmm@slowly.service deactivating
+	begin=$SECONDS
+	systemctl restart vmmd.service
+	echo "vmmd restarted in $((SECONDS - begin)) s"
+	equals "the state" "$(unit_property slowly ActiveState)" deactivating
+	equals "the worker" "$(main_pid slowly)" "$worker"
+	hard_stop slowly
+}
+
 # daemon_runs COMMAND: vmmd.service with another ExecStart=, until daemon_is_itself.
 daemon_runs() {
 	mkdir -p /run/systemd/system/vmmd.service.d
@@ -179,4 +195,5 @@ add worker-of-no-machine 60 worker_of_no_machine
 add worker-of-another-machine 60 worker_of_another_machine
 add two-machines 400 two_machines
 add idle 150 daemon_idle
+add_soak restart-while-stopping 120 restart_while_stopping
 add_soak crash-loop 240 daemon_crash_loop

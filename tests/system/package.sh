@@ -30,7 +30,7 @@ put_back() {
 # What a package could leave behind; machines' own files are not its.
 ours() {
 	find /etc /run /usr /var -xdev \( -name '*vmmd*' -o -name '*vmmctl*' -o -name 'vmm@*' -o \
-		-name 'vmm-proxy*' -o -name 'vmm-metrics*' -o -name 'vmm-generator*' -o \
+		-name 'vmm-proxy*' -o -name 'vmm-metrics*' -o -name 'vmm-generator*' -o -name 'vmm.target' -o \
 		-name '20-vmm.conf' \) ! -path "$manifest*" ! -path '/run/vmmd-*' ! -path '/var/log/*' \
 		! -path '/run/vmm-system-test*' ! -path '/var/lib/vmm-test*' ! -path '/run/log/*'
 }
@@ -76,9 +76,11 @@ upgrade_and_purge() {
 	exec 3>&-
 	wait "$console_pid" || :
 	systemctl enable vmm@up1
+	systemctl enable --now vmm-proxy@up1.socket
 	echo image >"$disks/mine.img"
 	dpkg --purge vmmctl vmmd
 	equals "what is left" "$(ours)" ''
+	equals "units that are left" "$(systemctl list-units --plain --no-legend 'vmm*')" ''
 	! getent passwd vmmd-metrics || fail "the user is left"
 	equals "the image" "$(cat "$disks/mine.img")" image
 	[[ -e /etc/vmm/up1.vm ]] || fail "a .vm file is gone"
