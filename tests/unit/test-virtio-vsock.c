@@ -256,32 +256,6 @@ START_TEST(guest_credit_is_kept)
 }
 END_TEST
 
-START_TEST(many_connections)
-{
-	struct rlimit limit;
-	enum { N = 4096 };
-
-	getrlimit(RLIMIT_NOFILE, &limit);
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	ck_assert_uint_gt(limit.rlim_max, 2 * N + 100);
-	begin_fully();
-	for (uint32_t i = 0; i < N; i++)
-		establish(i, 80);
-	ck_assert_uint_eq(status().n_connections, N);
-	send_op(N, 80, REQUEST, 0);
-	expect_op(N, 80, RST);
-	for (uint32_t i = 0; i < N; i += 97) {
-		ck_assert_int_eq(vmm_base_write_full(host_fds[i], "x", 1), 0);
-		expect_op(i, 80, RW);
-	}
-	for (uint32_t i = 0; i < N; i++)
-		send_op(i, 80, RST, 0);
-	ck_assert_uint_eq(status().n_connections, 0);
-	establish(7, 80);
-}
-END_TEST
-
 START_TEST(stream_of_a_megabyte)
 {
 	struct header credit = packet(1025, 80, CREDIT_UPDATE);
@@ -417,6 +391,6 @@ int main(void)
 	tcase = unit_case(suite, "many");
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 120);
-	tcase_add_test(tcase, many_connections);
+	add_many_tests(tcase);
 	return unit_run(suite);
 }

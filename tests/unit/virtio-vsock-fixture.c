@@ -205,3 +205,39 @@ void begin_fully(void)
 	first_used = 0;
 	begin(N_RX);
 }
+
+static struct sockaddr_un mux_address;
+static socklen_t mux_address_bytes;
+
+struct vmm_vsock_mux *mux_begin(void)
+{
+	struct vmm_vsock_mux *mux;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* Abstract, and chosen by the kernel. */
+	mux_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	mux_address_bytes = sizeof(mux_address);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&mux_address, sizeof(sa_family_t)), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&mux_address, &mux_address_bytes), 0);
+	ck_assert_int_eq(listen(fd, 8), 0);
+	stop_loop();
+	ck_assert_int_eq(vmm_vsock_mux_new(vsock, fd, &mux), 0);
+	resume_loop();
+	close(fd);
+	return mux;
+}
+
+int mux_connect(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&mux_address, mux_address_bytes), 0);
+	return fd;
+}
+
+void mux_end(struct vmm_vsock_mux *mux)
+{
+	stop_loop();
+	vmm_vsock_mux_free(mux);
+	resume_loop();
+}

@@ -78,6 +78,14 @@ int establish(uint32_t guest_port, uint32_t host_port);
 
 void begin_fully(void);
 
+/* A mux at an address of this process, and connections to it. */
+struct vmm_vsock_mux *mux_begin(void);
+int mux_connect(void);
+void mux_end(struct vmm_vsock_mux *mux);
+
+/* virtio-vsock-many.c */
+void add_many_tests(TCase *tcase);
+
 /* virtio-vsock-hostile.c */
 void add_hostile_tests(TCase *tcase);
 

@@ -126,14 +126,6 @@ START_TEST(many_empty_messages_are_bounded)
 }
 END_TEST
 
-static int connect_mux(const struct sockaddr_un *address, socklen_t size)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	ck_assert_int_eq(connect(fd, (const struct sockaddr *)address, size), 0);
-	return fd;
-}
-
 static const struct {
 	const char *line;
 	bool good;
@@ -151,23 +143,14 @@ static const struct {
 
 START_TEST(mux_speaks_connect)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct vmm_vsock_mux *mux;
 	struct header header;
 	char answer[64] = "";
-	socklen_t size;
-	int fd, listen_fd;
+	int fd;
 
 	begin_fully();
-	size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-			   (size_t)snprintf(address.sun_path + 1, 64, "vsock-test-%d", getpid()));
-	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(listen_fd, (struct sockaddr *)&address, size), 0);
-	ck_assert_int_eq(listen(listen_fd, 8), 0);
-	stop_loop();
-	ck_assert_int_eq(vmm_vsock_mux_new(vsock, listen_fd, &mux), 0);
-	resume_loop();
-	fd = connect_mux(&address, size);
+	mux = mux_begin();
+	fd = mux_connect();
 	/* In two parts, and with what belongs to the guest right behind. */
 	ck_assert_int_eq(vmm_base_write_full(fd, lines[_i].line, 1), 0);
 	usleep(1000);
@@ -192,15 +175,12 @@ START_TEST(mux_speaks_connect)
 	}
 	close(fd);
 	/* One that is asked for still, when the mux goes. */
-	fd = connect_mux(&address, size);
+	fd = mux_connect();
 	ck_assert_int_eq(vmm_base_write_full(fd, "CONNECT 5\n", 10), 0);
 	usleep(5000);
-	stop_loop();
-	vmm_vsock_mux_free(mux);
-	resume_loop();
+	mux_end(mux);
 	ck_assert_int_le(read(fd, answer, 1), 0);
 	close(fd);
-	close(listen_fd);
 }
 END_TEST
 
