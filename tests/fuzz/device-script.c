@@ -16,7 +16,7 @@ enum operation {
 	OP_RING_WRITE,   /* queue, offset (2), n, n bytes */
 	OP_KICK,         /* queue */
 	OP_EVENT,        /* code, argument */
-	OP_CONFIG_WRITE, /* offset, value */
+	OP_CONFIG_WRITE, /* offset, value; reads it, too */
 	OP_RESTART,
 	OP_QUEUE_RESET, /* queue */
 	OP_OFFER,       /* queue, head (2) */
@@ -170,7 +170,7 @@ static uint64_t take_features(struct script *script)
 static void do_operation(const struct fuzz_device *device, struct script *script, uint64_t features)
 {
 	struct vring *ring;
-	uint8_t code;
+	uint8_t code, config[4];
 
 	switch ((enum operation)(take(script) % N_OPERATIONS)) {
 	case OP_CHAIN:
@@ -189,6 +189,7 @@ static void do_operation(const struct fuzz_device *device, struct script *script
 		break;
 	case OP_CONFIG_WRITE:
 		code = take(script);
+		driver_config_read(&driver, code, config, sizeof(config));
 		driver_config_write(&driver, code, take(script));
 		break;
 	case OP_RESTART:

@@ -71,7 +71,11 @@ static const struct vmm_blk_ops ops = { .geometry = geometry, .submit = submit }
 
 static void process(void)
 {
+	struct vmm_virtio_blk_status status;
+
 	FUZZ_CHECK(vmm_virtio_blk_process(blk) == 0);
+	vmm_virtio_blk_get_status(blk, &status);
+	FUZZ_CHECK(status.capacity_bytes == DISK_BYTES);
 }
 
 static void release_one(void)

@@ -160,6 +160,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			if (n_chains > 0 && (op & 1))
 				vmm_virtqueue_undo_pop(queue, &chains[--n_chains]);
 			vmm_virtqueue_should_notify(queue);
+			if (op & 2)
+				FUZZ_CHECK(vmm_virtqueue_forget_memory(queue) == 0);
+			if (op & 4) {
+				vmm_virtqueue_break(queue, "the device says so");
+			}
 			break;
 		case 5:
 			if (op & 1)

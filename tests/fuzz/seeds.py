@@ -339,6 +339,18 @@ def virtqueue():
     yield "split-nested", ring_input(4, 4, [
         (0, indirect), (0x400, avail(0)), (0xa00, indirect + indirect)])
     yield "size-0", ring_input(0, 0, [])
+    yield "size-3", ring_input(0, 3, [])
+    # The device gives back what it has popped, and looks for its rings again.
+    undo = bytes([0x20, 0x20, 0x81, 0x83, 0x20, 0xa0, 0xa1, 0x60])
+    yield "split-undo", ring_input(0, 16, [(0, chain), (0x400, avail(0, 0, 0))], undo)
+    yield "split-stops", ring_input(0, 16, [(0, chain), (0x400, avail(0, 0))], b"\x20\x84\x20\x60")
+    yield "split-few", ring_input(0, 16, [(0, chain), (0x400, avail(0, 0))], b"\1\x82\2")
+    yield "table-length", ring_input(4, 4, [(0, split_desc(0xa00, 31, INDIRECT)), (0x400, avail(0))])
+    yield "table-outside", ring_input(4, 4, [(0, split_desc(0x2000, 32, INDIRECT)), (0x400, avail(0))])
+    yield "table-across", ring_input(4, 4, [(0, split_desc(0xff0, 32, INDIRECT)), (0x400, avail(0)),
+                                            (0xff0, table)])
+    yield "table-odd", ring_input(4, 4, [(0, split_desc(0xa01, 32, INDIRECT)), (0x400, avail(0)),
+                                         (0xa01, table)])
     yield "used-elsewhere", ring_input(8, 16, [(0, chain), (0x400, avail(0))])
 
     ring = (packed_desc(0x800, 16, NEXT) + packed_desc(0xff0, 32, WRITE, 3) +
@@ -346,6 +358,7 @@ def virtqueue():
     for flags in range(1, 8, 2):
         yield f"packed-{flags}", ring_input(flags, 7, [(0, ring), (0xa00, table)])
     yield "packed-endless", ring_input(5, 4, [(0, packed_desc(0x800, 1, NEXT) * 4)])
+    yield "packed-undo", ring_input(5, 7, [(0, ring), (0xa00, table)], undo)
     yield "packed-event", ring_input(7, 4, [(0, ring), (0x400, struct.pack("<HH", 0x8001, 2))])
     yield "packed-indirect-next", ring_input(5, 4, [
         (0, packed_desc(0xa00, 16, INDIRECT | NEXT)), (0xa00, table)])
@@ -552,7 +565,7 @@ def virtio_net():
         wait=event(0, 40) + event(0, 50) + chain(0, into(20)) + chain(0, into(400)) + rooms,
         headers=rooms + event(8, 20) + event(16, 20) + event(1, 20) + event(40, 20) + event(24, 20),
         tiny=chain(0, into(11)) + event(0, 30) + RESTART + chain(0, out(b"x" * 20)) + event(0, 30),
-        link=event(2, 0) + rooms + event(0, 30) + chain(1, net_frame(60)) + event(2, 1) +
+        link=event(2, 0) + bytes([4, 0, 1, 4, 10, 1]) + rooms + event(0, 30) + chain(1, net_frame(60)) + event(2, 1) +
         chain(1, net_frame(60)),
         busy=event(4, 1) + chain(1, net_frame(60)) + chain(1, net_frame(70)) + event(4, 0),
         fails=rooms + event(5, 1) + event(0, 20) + chain(1, net_frame(60)) + event(2, 1) +
@@ -656,6 +669,10 @@ def virtio_mmio():
         "interrupts": [START, ASK, CHANGE, read(0x60), write(0x64, 1), read(0x60), write(0x64, 3)],
         "writes": [write(offset, 0x01010101) for offset in range(0, 0x110, 4)] + [START, ASK],
         "shared": [write(0xac, 1)] + [read(offset) for offset in range(0xb0, 0xc0, 4)],
+        "queue-reset": [START, write(0x30, 0), write(0xc0, 1), read(0xc0)] + driver[9:16] +
+        [write(0x44, 1), read(0x44), ASK, write(0xc0, 1), write(0x38, 4), write(0x80, 0xfffffff0),
+         write(0x44, 1), read(0x70)],
+        "bad-ring": driver[:11] + [write(0x84, 1)] + driver[12:18] + [read(0x70), write(0x70, 0), START, ASK],
         "broken": [(4, 0x1000, 0xffffffff, 4), (4, 0x1080, 0xffffffff, 4), write(0x50, 0), START, ASK]})
 
 
