@@ -3,7 +3,7 @@
  * virtio-net: frames for the guest (VIRTIO 1.2, 5.1.6.3, 5.1.6.4). The back end writes each
  * straight into the buffers of the window, but its header, which is checked and written last. What
  * does not fit runs into an overflow buffer, and is copied from there when the driver has given
- * more buffers; without mergeable buffers such a frame is dropped.
+ * more buffers; without mergeable buffers, or where it cannot give more, such a frame is dropped.
  */
 #include <string.h>
 
@@ -59,10 +59,13 @@ static void window_compact(struct window *window)
 	window->end_iov = n_iov;
 }
 
-/*
- * Pops until the window holds size_bytes. Returns 1 where it does, 0 where the driver has given
- * too little, or -VMM_EGUEST.
- */
+enum {
+	FILL_WAITS = 0, /* the driver has given too little */
+	FILL_DONE = 1,
+	FILL_FULL = 2, /* the window holds all that it can, or all that the driver can give */
+};
+
+/* Pops until the window holds size_bytes: FILL_..., or -VMM_EGUEST. */
 static int window_fill(struct window *window, struct vmm_virtqueue *queue, uint64_t size_bytes)
 {
 	while (window->size_bytes < size_bytes) {
@@ -73,17 +76,21 @@ static int window_fill(struct window *window, struct vmm_virtqueue *queue, uint6
 			window->iov_room - window->end_iov < window->iov_room / 2)
 			window_compact(window);
 		if (window->end_chain == window->chains_room)
-			return 0;
+			return FILL_FULL;
 		chain = &window->chains[window->end_chain];
 		r = vmm_virtqueue_pop(queue, &window->iov[window->end_iov],
 			window->iov_room - window->end_iov, chain);
 		if (r == -ENOBUFS) {
 			if (window->end_chain > window->first_chain)
-				return 0;
+				return FILL_FULL;
 			vmm_virtqueue_break(queue, "receive buffer of too many pieces");
 			return -VMM_EGUEST;
 		}
-		if (r <= 0)
+		if (r == 0)
+			return vmm_virtqueue_n_in_flight(queue) < vmm_virtqueue_size(queue)
+				       ? FILL_WAITS
+				       : FILL_FULL;
+		if (r < 0)
 			return r;
 		if (chain->n_readable > 0 || chain->writable_bytes < VMM_NET_HEADER_BYTES) {
 			vmm_virtqueue_break(queue, "receive buffer without room for a header");
@@ -93,7 +100,7 @@ static int window_fill(struct window *window, struct vmm_virtqueue *queue, uint6
 		window->end_iov += chain->n_writable;
 		window->size_bytes += chain->writable_bytes;
 	}
-	return 1;
+	return FILL_DONE;
 }
 
 /* Gives the buffers that a frame of size_bytes, header included, lies in to the driver. */
@@ -266,14 +273,14 @@ static int read_frame(struct pair *pair)
 	return 1;
 }
 
-/* Pops until the window holds bytes; where it cannot, the driver is asked to kick, and it is 0. */
+/* window_fill(), until it has to wait: then the driver is asked to kick. */
 static int fill_or_wait(struct pair *pair, struct vmm_virtqueue *queue, uint64_t bytes)
 {
 	int r;
 
 	do
 		r = window_fill(&pair->window, queue, bytes);
-	while (r == 0 && vmm_virtqueue_enable_notifications(queue));
+	while (r == FILL_WAITS && vmm_virtqueue_enable_notifications(queue));
 	return r;
 }
 
@@ -290,7 +297,13 @@ static int settle_held(struct pair *pair, struct vmm_virtqueue *queue)
 		struct vmm_virtqueue_chain all;
 
 		r = fill_or_wait(pair, queue, pair->held_bytes);
-		if (r <= 0)
+		if (r == FILL_FULL) {
+			/* It would wait for ever, and all others behind it. */
+			count(&pair->n_receive_dropped, 1);
+			pair->held_bytes = pair->placed_bytes = 0;
+			return 1;
+		}
+		if (r != FILL_DONE)
 			return r;
 		all = (struct vmm_virtqueue_chain){
 			.writable = &window->iov[window->first_iov],

@@ -58,6 +58,54 @@ START_TEST(frame_waits_for_more_buffers)
 }
 END_TEST
 
+/* Buffers of 64 pieces, each a byte: more of them than a device can hold at a time. */
+static void give_pieces(unsigned int n)
+{
+	struct vring_buffer pieces[64];
+
+	for (unsigned int i = 0; i < n; i++) {
+		for (unsigned int j = 0; j < ARRAY_SIZE(pieces); j++)
+			pieces[j] =
+				(struct vring_buffer){ RX_GPA + i * UINT64_C(65536) + j, 1, true };
+		driver_add(&driver, RECEIVE, pieces, ARRAY_SIZE(pieces),
+			CTRL_GPA - (i + 1) * UINT64_C(4096));
+	}
+}
+
+/*
+ * What the driver has given is too little for a frame, and it cannot give more: all of its ring
+ * is given; in more pieces than the device holds; it claims to have given more than a ring has.
+ */
+START_TEST(frame_that_can_never_fit_is_dropped)
+{
+	struct vmm_virtio_net_config config = base_config(loopback_backend(cable));
+	uint32_t buffer_size = _i == 1 ? 64 : 20;
+
+	config.queue_size = 64;
+	begin(&config, F_USUAL | VMM_VIRTIO_F_INDIRECT_DESC);
+	if (_i == 1)
+		give_pieces(16);
+	else
+		give_buffers(64, buffer_size);
+	transmit(14, 1);
+	expect(14, 1, buffer_size, 0);
+	if (_i == 0) {
+		struct vring_buffer again[] = { { RX_GPA, 20, true },
+			{ RX_GPA + 65536, 20, true } };
+
+		driver_add(&driver, RECEIVE, &again[0], 1, 0);
+		driver_add(&driver, RECEIVE, &again[1], 1, 0);
+	} else if (_i == 2) {
+		__atomic_store_n(&driver.rings[RECEIVE].avail[1], 100, __ATOMIC_RELEASE);
+		driver_kick(&driver, RECEIVE);
+	}
+	transmit(1514, 2);
+	transmit(20, 3);
+	expect(20, 3, buffer_size, _i == 1 ? 1 : 2);
+	ck_assert_uint_eq(status().n_receive_dropped, 1);
+}
+END_TEST
+
 START_TEST(too_large_without_merging_is_dropped)
 {
 	begin_loopback(F_STATUS);
@@ -406,6 +454,7 @@ int main(void)
 	tcase_add_test(tcase, frames_come_back);
 	tcase_add_test(tcase, large_frame_takes_several_buffers);
 	tcase_add_test(tcase, frame_waits_for_more_buffers);
+	tcase_add_loop_test(tcase, frame_that_can_never_fit_is_dropped, 0, 3);
 	tcase_add_test(tcase, too_large_without_merging_is_dropped);
 	tcase_add_loop_test(tcase, bad_frames_are_dropped, 0, ARRAY_SIZE(bad_frames));
 	tcase_add_loop_test(tcase, receive_buffer_without_room_breaks_the_queue, 0, 2);
