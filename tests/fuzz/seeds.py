@@ -58,6 +58,25 @@ def elf():
     yield "aarch64", elf64(other, 0, machine=183)
     yield "shared", elf64(other, 0, kind=3)
     yield "cut", elf64(other + pvh, 0)[:200]
+    good = elf64(other + pvh, 0)
+
+    def changed(at, data):
+        return good[:at] + data + good[at + len(data):]
+
+    yield "class", changed(4, b"\7")
+    yield "order", changed(5, b"\2")
+    yield "entry-size", changed(54, b"\x20\0")
+    yield "no-entries", changed(56, b"\0\0")
+    yield "entries", changed(56, b"\xff\xff")
+    yield "nothing-loads", changed(64, b"\7\0\0\0").replace(phdr64(1, 0, 4 * MIB, 0, 0x10000),
+                                                           phdr64(7, 0, 4 * MIB, 0, 0x10000))
+    yield "beyond", changed(64 + 8, b"\xff\xff\xff\0")
+    yield "shrinks", changed(64 + 40, b"\1\0\0\0\0\0\0\0")
+    yield "pvh-size", elf64(note(b"Xen\0", 18, b"\1\2"), 0)
+    yield "pvh-high", elf64(note(b"Xen\0", 18, struct.pack("<Q", 1 << 33)), 0)
+    yield "pvh-outside", elf64(note(b"Xen\0", 18, struct.pack("<Q", 16 * MIB)), 0)
+    yield "many-notes", elf64(other * 5000, 0)
+    yield "note-beyond", elf64(struct.pack("<III", 4, 1 << 20, 18) + b"Xen\0", 0)
     yield "magic", b"\x7fELF"
 
 
@@ -68,14 +87,14 @@ def bzimage_file(tail=0, **changes):
     fields.update(changes)
     header = struct.pack(
         "<BHIHHHH", fields["setup_sects"], 0, fields["syssize"], 0, 0, 0, 0xaa55)
-    header += struct.pack("<H4sHIHHBBHIIIHBBI", 0x66eb, b"HdrS", fields["version"], 0, 0, 0, 0,
-                          fields["loadflags"], 0, 0x100000, 0, 0, 0, 0, 0, 0)
+    header += struct.pack("<H4sHIHHBBHIIIIHBBI", 0x66eb, b"HdrS", fields["version"], 0, 0, 0, 0,
+                          fields["loadflags"], 0, 0x100000, 0, 0, 0, 0, 0, 0, 0)
     header += struct.pack("<IIBBHIIQIIQQII", fields["initrd_max"], fields["alignment"],
                           fields["relocatable"], 21, fields["xloadflags"],
                           fields["cmdline_size"], 0, 0, fields["payload_offset"],
                           fields["payload_length"], 0, fields["pref"], fields["init_size"], 0)
     setup = bytes(0x1f1) + header
-    setup += bytes((fields["setup_sects"] + 1) * 512 - len(setup))
+    setup += bytes(((fields["setup_sects"] or 4) + 1) * 512 - len(setup))
     return setup + b"\x90" * 1023 + bytes([tail])
 
 
@@ -86,6 +105,16 @@ def bzimage():
     yield "fixed", bzimage_file(3, relocatable=0)
     yield "old", bzimage_file(version=0x20b)
     yield "32-bit", bzimage_file(xloadflags=0)
+    yield "low", bzimage_file(loadflags=0)
+    yield "jump", bzimage_file().replace(b"fHdrS", b" HdrS")
+    yield "all-sectors", bzimage_file(setup_sects=255)[:2000]
+    yield "old-sectors", bzimage_file(setup_sects=0)
+    yield "size", bzimage_file(syssize=66)
+    yield "tiny", bzimage_file(syssize=1)
+    yield "payload", bzimage_file(payload_length=0x10000)
+    yield "init-size", bzimage_file(init_size=0x200)
+    yield "huge", bzimage_file(init_size=0x7fffffff)
+    yield "alignment", bzimage_file(4, pref=0x7ff000, alignment=3)
     yield "sectors", bzimage_file(setup_sects=4)[:1600]
     yield "cut", bzimage_file()[:0x220]
 
