@@ -96,6 +96,11 @@ static int start_queue(struct vmm_virtio_device *device, struct virtio_queue *qu
 		return -VMM_EGUEST;
 	queue->config = *config;
 	queue->config.features = vmm_virtio_features(device);
+	/*
+	 * The configuration space (seg_max of a disk) was made for the largest queue, and who has
+	 * it may choose a smaller one: Linux then sends tables that are longer than its queue.
+	 */
+	queue->config.max_indirect = queue->max_size;
 	r = vmm_virtqueue_activate(queue->vq, &queue->config, state);
 	if (r == 0 && device->ops->queue_enable) {
 		r = device->ops->queue_enable(device->userdata, virtio_queue_index(device, queue));

@@ -89,7 +89,7 @@ static __attribute__((noinline)) int pop_indirect(struct vmm_virtqueue *queue, s
 	r = virtqueue_indirect_table(queue, desc, &table);
 	if (r < 0)
 		return r;
-	if (table.n > queue->size)
+	if (table.n > queue->max_indirect)
 		return virtqueue_fault(queue, "chain longer than the queue");
 	for (uint32_t i = 0; i < table.n; i++) {
 		struct desc_copy entry;

@@ -99,7 +99,7 @@ static __attribute__((noinline)) int pop_indirect(struct vmm_virtqueue *queue, s
 
 		if (index >= table.n)
 			return virtqueue_fault(queue, "next beyond the indirect table");
-		if (walk.n_walked++ >= queue->size)
+		if (walk.n_walked++ >= queue->max_indirect)
 			return virtqueue_fault(queue, "chain longer than the queue");
 		r = indirect_read(queue, &table, index, &entry);
 		if (r < 0)

@@ -91,6 +91,7 @@ struct vmm_virtqueue {
 	bool used_wrap;  /* packed */
 	bool fill_wrap;  /* packed: of the next entry to fill */
 	uint32_t size;
+	uint32_t max_indirect;   /* entries of a table, not below size */
 	uint16_t next_avail;     /* split: free running; packed: ring offset */
 	uint16_t next_used;      /* the same, of what was made visible */
 	uint16_t avail_idx;      /* split: the driver's index as last seen */

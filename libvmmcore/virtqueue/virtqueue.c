@@ -44,6 +44,7 @@ int vmm_virtqueue_activate(struct vmm_virtqueue *queue, const struct vmm_virtque
 		.mem = queue->mem,
 		.config = *config,
 		.size = config->size,
+		.max_indirect = MAX(config->size, config->max_indirect),
 		.packed = config->features & VMM_VIRTIO_F_RING_PACKED,
 		.event_idx = config->features & VMM_VIRTIO_F_EVENT_IDX,
 		.indirect = config->features & VMM_VIRTIO_F_INDIRECT_DESC,
@@ -51,6 +52,8 @@ int vmm_virtqueue_activate(struct vmm_virtqueue *queue, const struct vmm_virtque
 
 	if (config->size == 0 || config->size > VMM_VIRTQUEUE_MAX_SIZE)
 		return refuse(queue, "queue size out of range");
+	if (config->max_indirect > VMM_VIRTQUEUE_MAX_SIZE)
+		return refuse(queue, "indirect tables out of range");
 	if (!queue->packed && (config->size & (config->size - 1)) != 0)
 		return refuse(queue, "queue size is not a power of two");
 	r = map_rings(queue);

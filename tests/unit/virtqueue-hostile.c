@@ -267,7 +267,7 @@ END_TEST
 
 START_TEST(longest_chain_is_the_queue_size)
 {
-	struct vring_buffer buffers[SIZE + 1];
+	struct vring_buffer buffers[2 * SIZE + 1];
 
 	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
 		buffers[i] = (struct vring_buffer){ DATA_GPA, 1, false };
@@ -282,6 +282,25 @@ START_TEST(longest_chain_is_the_queue_size)
 	vmm_virtqueue_push(queue, &chain, 0);
 	vring_add_indirect(&ring, buffers, SIZE + 1, TABLE);
 	expect_broken("indirect chain longer than the queue");
+
+	/* Where longer tables are taken: as long as said, and no longer. */
+	for (uint32_t n = 2 * SIZE; n <= 2 * SIZE + 1; n++) {
+		struct vmm_virtqueue_config config;
+
+		start(SIZE, _i, VMM_VIRTIO_F_INDIRECT_DESC);
+		vmm_virtqueue_deactivate(queue);
+		config =
+			config_of(VMM_VIRTIO_F_INDIRECT_DESC | (_i ? VMM_VIRTIO_F_RING_PACKED : 0));
+		config.max_indirect = 2 * SIZE;
+		ck_assert_int_eq(vmm_virtqueue_activate(queue, &config, NULL), 0);
+		vring_add_indirect(&ring, buffers, n, TABLE);
+		if (n == 2 * SIZE) {
+			ck_assert_int_eq(pop(), 1);
+			ck_assert_uint_eq(chain.n_readable, n);
+		} else {
+			expect_broken("indirect chain longer than is taken");
+		}
+	}
 }
 END_TEST
 

@@ -33,6 +33,7 @@
  *   | more chains in flight than the queue has entries   | pop: broken                      |
  *   | head or next not below the size                    | pop: broken                      |
  *   | chain that loops or is longer than the queue size  | pop: broken                      |
+ *   |   (a table: than that and max_indirect)            |                                  |
  *   | readable descriptor after a writable one           | pop: broken                      |
  *   | buffer outside memory, wrapping, or writable in    |                                  |
  *   |   read-only memory                                 | pop: broken                      |
@@ -81,6 +82,12 @@ struct vmm_virtqueue_config {
 	uint64_t driver_gpa; /* available ring, or driver event suppression */
 	uint64_t device_gpa; /* used ring, or device event suppression */
 	uint64_t features;   /* negotiated */
+	/*
+	 * Longest indirect table that is taken where that is more than size: 0 to
+	 * VMM_VIRTQUEUE_MAX_SIZE. For who tells drivers how many pieces a request may have and
+	 * does not choose the size: drivers there are go by the former alone.
+	 */
+	uint32_t max_indirect;
 };
 
 /*
