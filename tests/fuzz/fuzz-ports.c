@@ -2,10 +2,11 @@
 /*
  * fuzz: all devices at ports, on one bus: serial, GED, pvpanic, clock, keyboard controller, debug
  * port. The input is a script of accesses by the guest and acts of the host, 8 bytes each.
- * Checked: output comes out byte by byte, input arrives whole and in order while the guest only
- * reads it, slots are ejected only when they are occupied, and no line is left high without a
- * cause that the guest can find.
+ * Checked: output comes out byte by byte, on the debug port as well, input arrives whole and in
+ * order while the guest only reads it, slots are ejected only when they are occupied, and no line
+ * is left high without a cause that the guest can find.
  */
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ static struct vmm_i8042 *keyboard;
 static size_t n_output;
 static uint32_t occupied;
 static int64_t clock_nsec;
+static int debug_value; /* last written; -1: none since */
 static bool levels[3];
 
 static int set_level(void *userdata, bool level)
@@ -65,6 +67,11 @@ static void on_event(void *userdata, unsigned int events)
 	FUZZ_CHECK(events >= 1 && events <= 3);
 }
 
+static void on_debug(void *userdata, uint8_t value)
+{
+	debug_value = value;
+}
+
 static int64_t now(void *userdata)
 {
 	return clock_nsec;
@@ -78,6 +85,7 @@ static const struct vmm_ged_ops ged_ops = {
 };
 static const struct vmm_pvpanic_ops pvpanic_ops = { .event = on_event };
 static const struct vmm_rtc_ops rtc_ops = { .now_nsec = now };
+static const struct vmm_debug_port_ops debug_ops = { .write = on_debug };
 static const struct vmm_i8042_ops i8042_ops = { .reset = nothing };
 
 /* The ports of the devices, so that most accesses reach one. */
@@ -100,10 +108,29 @@ static void access_port(const struct step *step)
 	uint64_t value = step->value;
 
 	if (step->what & 1) {
+		debug_value = -1;
 		vmm_bus_write(bus, port, &value, length);
+		FUZZ_CHECK(debug_value < 0 ||
+			   (port == VMM_DEBUG_PORT && debug_value == (uint8_t)value));
 		FUZZ_CHECK(n_output - before <= 1);
 	} else {
 		vmm_bus_read(bus, port, &value, length);
+	}
+}
+
+/* A slot that is taken from the start, or that is empty all of a sudden. */
+static void come_or_go(unsigned int slot)
+{
+	bool is_there = slot < 32 && (occupied >> slot & 1);
+
+	if (is_there) {
+		FUZZ_CHECK(vmm_ged_pci_occupy(ged, slot) == -EEXIST);
+		FUZZ_CHECK(vmm_ged_pci_gone(ged, slot) == 0);
+		occupied &= ~(UINT32_C(1) << slot);
+	} else if (vmm_ged_pci_occupy(ged, slot) == 0) {
+		occupied |= UINT32_C(1) << slot;
+	} else {
+		FUZZ_CHECK(vmm_ged_pci_gone(ged, slot) == -EINVAL);
 	}
 }
 
@@ -136,6 +163,10 @@ static void act(const struct step *step)
 		break;
 	case 5:
 		vmm_i8042_ctrl_alt_del(keyboard);
+		break;
+	case 7:
+		if (step->value & 1)
+			come_or_go(step->length);
 		break;
 	default:
 		/* Up to 73 years at a time, also backwards; the sum wraps. */
@@ -179,7 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	struct vmm_pvpanic_config pvpanic_config = { .ops = &pvpanic_ops };
 	struct vmm_rtc_config rtc_config = { .ops = &rtc_ops };
-	struct vmm_debug_port_config debug_config = { 0 };
+	struct vmm_debug_port_config debug_config = { .ops = &debug_ops };
 	struct vmm_debug_port *debug_port;
 	struct vmm_pvpanic *pvpanic;
 	struct vmm_rtc *rtc;

@@ -442,6 +442,16 @@ def ports():
     yield "clock", (b"".join(cmos(register) for register in range(14)) + cmos(11, 0x82) +
                     b"".join(cmos(register, 0x99) for register in (0, 2, 4, 7, 8, 9, 0x32)) +
                     cmos(11, 0x00) + act(6, 0x7fffffff) + cmos(4) + cmos(10, 0x70) + cmos(10, 0x26) + cmos(7))
+    yield "slots", b"".join(act(7, 1, slot) + act(7, 1, slot) + act(4, 0, slot) for slot in (0, 3, 31, 32))
+    yield "power-and-reset", (access(ged, 0x34) + access(ged + 1, 0x12) + access(ged, 0x34, 8) +
+                              access(events + 8, 8, 2) + access(events + 8, length=4) + act(2, 99))
+    # Each command of the controller and of the keyboard, with and without what it waits for.
+    yield "controller", b"".join(access(command, code) + access(command) + access(data, 3) + access(data) +
+                                 access(command) for code in range(0x20, 0x100))
+    yield "keys", b"".join(access(data, code) + access(data) + access(data, 0) + access(data) * 3
+                           for code in range(0xe0, 0x100))
+    yield "no-keys", access(command, 0x60) + access(data, 0x10) + act(5) * 9 + access(command) + access(data)
+    yield "debug", access(0x700, 65) + access(0x700) + access(0x701, 66) + access(0x700, 67, 4)
     yield "panic", access(0x7f00, 1) + access(0x7f00, 2) + access(0x7f00) + access(0x700, 5)
 
 
