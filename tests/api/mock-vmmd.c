@@ -9,36 +9,15 @@
  * takes a moment to do what it is told; locked may not be touched by anyone; crash runs and has
  * ended with status 70 a moment after somebody attaches to its console, and reboots before.
  */
+#include "mock-vmmd.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <pty.h>
-#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <systemd/sd-bus.h>
-#include <systemd/sd-event.h>
 #include <time.h>
 
 #include "base/util.h"
-
-#define MANAGER_PATH "/org/vmmd1"
-#define MANAGER "org.vmmd1.Manager"
-#define MACHINE "org.vmmd1.Machine"
-
-struct machine {
-	const char *name, *description, *state, *guest, *result, *text;
-	int exit_status;
-	unsigned leader, cpus, restarts;
-	uint64_t memory, since_sec; /* seconds ago; 0: never */
-	bool removed, transient;
-	uint64_t timestamp;
-	char path[64];
-	char unit[48];
-	char config_path[64];
-	int slave_fd;
-};
 
 static struct machine machines[16] = {
 	{ "broken", "", "failed", "unknown", "configuration",
@@ -56,10 +35,10 @@ static struct machine machines[16] = {
 };
 static size_t n_machines = 7;
 static sd_bus *bus;
-static sd_event *event;
-static unsigned last_job;
+sd_event *event;
+unsigned last_job;
 
-static struct machine *find(const char *name)
+struct machine *find(const char *name)
 {
 	for (size_t i = 0; i < n_machines; i++) {
 		if (!machines[i].removed && strcmp(machines[i].name, name) == 0)
@@ -68,7 +47,7 @@ static struct machine *find(const char *name)
 	return NULL;
 }
 
-static int get_machine(const char *name, struct machine **ret, sd_bus_error *error)
+int get_machine(const char *name, struct machine **ret, sd_bus_error *error)
 {
 	*ret = find(name);
 	if (!*ret)
@@ -77,8 +56,30 @@ static int get_machine(const char *name, struct machine **ret, sd_bus_error *err
 	return 0;
 }
 
-/* The machine that a call that changes something is for. */
-static int get_touchable(sd_bus_message *message, struct machine **ret, sd_bus_error *error)
+struct machine *add(const char *name, bool transient)
+{
+	struct machine *machine = find(name);
+
+	if (!machine) {
+		assert(n_machines < ARRAY_SIZE(machines));
+		machine = &machines[n_machines++];
+	}
+	*machine = (struct machine){ .name = strdup(name),
+		.description = "",
+		.state = "inactive",
+		.guest = "unknown",
+		.result = "success",
+		.text = "",
+		.cpus = 1,
+		.memory = 128 << 20,
+		.transient = transient,
+		.slave_fd = -EBADF };
+	snprintf(machine->path, sizeof(machine->path), MANAGER_PATH "/machine/%s", name);
+	snprintf(machine->unit, sizeof(machine->unit), "vmm@%s.service", name);
+	return machine;
+}
+
+int get_touchable(sd_bus_message *message, struct machine **ret, sd_bus_error *error)
 {
 	const char *name;
 	int r = sd_bus_message_read(message, "s", &name);
@@ -94,13 +95,13 @@ static int get_touchable(sd_bus_message *message, struct machine **ret, sd_bus_e
 	return 0;
 }
 
-static void changed(struct machine *machine)
+void changed(struct machine *machine)
 {
 	sd_bus_emit_properties_changed(bus, machine->path, MACHINE, "State", "GuestState", "Result",
 		"ExitStatus", "Leader", "StatusText", "NRestarts", NULL);
 }
 
-static void set_state(struct machine *machine, const char *state)
+void set_state(struct machine *machine, const char *state)
 {
 	bool active = strcmp(state, "inactive") != 0 && strcmp(state, "failed") != 0;
 
@@ -112,7 +113,7 @@ static void set_state(struct machine *machine, const char *state)
 	changed(machine);
 }
 
-static void end_job(unsigned id, const char *machine, const char *result)
+void end_job(unsigned id, const char *machine, const char *result)
 {
 	char path[64];
 
@@ -147,7 +148,7 @@ static int on_later(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void do_later(
+void do_later(
 	struct machine *machine, uint64_t msec, const char *state, const char *result, unsigned job)
 {
 	struct later *later = malloc(sizeof(*later));
@@ -157,24 +158,6 @@ static void do_later(
 	*later = (struct later){ machine, state, result, job };
 	sd_event_add_time_relative(
 		event, &source, CLOCK_MONOTONIC, msec * 1000, 0, on_later, later);
-}
-
-static int reply_job(sd_bus_message *message, struct machine *machine, const char *state)
-{
-	unsigned job = ++last_job;
-	bool fails = strcmp(machine->name, "broken") == 0 && strcmp(state, "running") == 0;
-	char path[64];
-
-	snprintf(path, sizeof(path), MANAGER_PATH "/job/%u", job);
-	/* db's signal comes before the reply that names the job. */
-	if (strcmp(machine->name, "db") == 0) {
-		set_state(machine, state);
-		end_job(job, machine->name, "done");
-	} else {
-		do_later(machine, strcmp(machine->name, "late") == 0 ? 300 : 10,
-			fails ? "failed" : state, fails ? "failed" : "done", job);
-	}
-	return sd_bus_reply_method_return(message, "o", path);
 }
 
 static int on_get(sd_bus_message *message, void *userdata, sd_bus_error *error)
@@ -212,422 +195,6 @@ static int on_list_jobs(sd_bus_message *message, void *userdata, sd_bus_error *e
 {
 	return sd_bus_reply_method_return(message, "a(usssoo)", 1, 7, "late", "stop", "running",
 		MANAGER_PATH "/job/7", machines[3].path);
-}
-
-static int on_start(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *mode;
-	uint64_t flags;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "st", &mode, &flags);
-	if (r < 0)
-		return r;
-	printf("start %s mode=%s flags=%d\n", machine->name, mode, (int)flags);
-	return reply_job(message, machine, "running");
-}
-
-static int on_stop(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *how;
-	uint64_t timeout, flags;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "stt", &how, &timeout, &flags);
-	if (r < 0)
-		return r;
-	if (machine->leader == 0)
-		return sd_bus_error_setf(
-			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
-	printf("stop %s how=%s timeout=%d flags=%d\n", machine->name, how, (int)timeout,
-		(int)flags);
-	return reply_job(message, machine, "inactive");
-}
-
-static int on_reboot(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *how;
-	uint64_t flags;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "st", &how, &flags);
-	if (r < 0)
-		return r;
-	if (machine->leader == 0)
-		return sd_bus_error_setf(
-			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
-	printf("reboot %s how=%s flags=%d\n", machine->name, how, (int)flags);
-	return reply_job(message, machine, "running");
-}
-
-static int on_simple(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	const char *member = sd_bus_message_get_member(message);
-	struct machine *machine;
-	int r = get_touchable(message, &machine, error);
-
-	if (r < 0)
-		return r;
-	printf("%s %s\n", member, machine->name);
-	if (strcmp(member, "UndefineMachine") == 0 && machine->leader > 0)
-		return sd_bus_error_set(error, "org.vmmd1.MachineBusy", "The machine runs.");
-	return sd_bus_reply_method_return(message, NULL);
-}
-
-static int on_set_limits(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *device, *key;
-	uint64_t value;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "s", &device);
-	if (r < 0)
-		return r;
-	printf("SetMachineLimits %s %s", machine->name, device);
-	r = sd_bus_message_enter_container(message, 'a', "{st}");
-	while (r >= 0 && (r = sd_bus_message_read(message, "{st}", &key, &value)) > 0)
-		printf(" %s=%" PRIu64, key, value);
-	putchar('\n');
-	return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
-}
-
-static int on_resize(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *drive;
-	uint64_t size;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "st", &drive, &size);
-	if (r < 0)
-		return r;
-	printf("ResizeMachineDrive %s %s %" PRIu64 "\n", machine->name, drive, size);
-	if (strcmp(drive, "root") != 0)
-		return sd_bus_error_set(error, "org.vmmd1.NoSuchDevice", "there is no such drive");
-	return sd_bus_reply_method_return(message, NULL);
-}
-
-static int on_attach(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *device, *key, *value;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "s", &device);
-	if (r < 0)
-		return r;
-	printf("%s %s %s", sd_bus_message_get_member(message), machine->name, device);
-	r = sd_bus_message_enter_container(message, 'a', "(ss)");
-	while (r >= 0 && (r = sd_bus_message_read(message, "(ss)", &key, &value)) > 0)
-		printf(" %s=%s", key, value);
-	putchar('\n');
-	return r < 0 ? r : sd_bus_reply_method_return(message, NULL);
-}
-
-static int on_detach(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	uint64_t timeout_usec, flags;
-	const char *device;
-	int r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "stt", &device, &timeout_usec, &flags);
-	if (r < 0)
-		return r;
-	printf("%s %s %s timeout=%" PRIu64 " flags=%" PRIu64 "\n",
-		sd_bus_message_get_member(message), machine->name, device, timeout_usec, flags);
-	if (strcmp(device, "busy") == 0)
-		return sd_bus_error_set(
-			error, "org.vmmd1.DeviceBusy", "the guest has not given it up in time");
-	return sd_bus_reply_method_return(message, NULL);
-}
-
-static int on_kill(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *whom;
-	int number, r = get_touchable(message, &machine, error);
-	uint64_t flags;
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "sit", &whom, &number, &flags);
-	if (r < 0)
-		return r;
-	printf("kill %s whom=%s signal=%d\n", machine->name, whom, number);
-	return sd_bus_reply_method_return(message, NULL);
-}
-
-static void print_file(int fd)
-{
-	char text[4096];
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-
-	text[n < 0 ? 0 : n] = '\0';
-	printf("<<<\n%s>>>\n", text);
-}
-
-static struct machine *add(const char *name, bool transient)
-{
-	struct machine *machine = find(name);
-
-	if (!machine) {
-		assert(n_machines < ARRAY_SIZE(machines));
-		machine = &machines[n_machines++];
-	}
-	*machine = (struct machine){ .name = strdup(name),
-		.description = "",
-		.state = "inactive",
-		.guest = "unknown",
-		.result = "success",
-		.text = "",
-		.cpus = 1,
-		.memory = 128 << 20,
-		.transient = transient,
-		.slave_fd = -EBADF };
-	snprintf(machine->path, sizeof(machine->path), MANAGER_PATH "/machine/%s", name);
-	snprintf(machine->unit, sizeof(machine->unit), "vmm@%s.service", name);
-	return machine;
-}
-
-static int on_define(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	const char *name;
-	uint64_t flags;
-	int fd, r = sd_bus_message_read(message, "sht", &name, &fd, &flags);
-
-	if (r < 0)
-		return r;
-	if (find(name) && !(flags & 1))
-		return sd_bus_error_setf(error, "org.vmmd1.MachineExists",
-			"The machine %s is defined already.", name);
-	printf("define %s flags=%d\n", name, (int)flags);
-	print_file(fd);
-	return sd_bus_reply_method_return(message, "o", add(name, false)->path);
-}
-
-static int on_run(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	const char *name;
-	char path[64];
-	uint64_t flags;
-	int fd, r = sd_bus_message_read(message, "sht", &name, &fd, &flags);
-
-	if (r < 0)
-		return r;
-	if (find(name))
-		return sd_bus_error_setf(
-			error, "org.vmmd1.MachineExists", "The machine %s is there already.", name);
-	printf("run %s flags=%d\n", name, (int)flags);
-	print_file(fd);
-	machine = add(name, true);
-	do_later(machine, 10, "running", "done", ++last_job);
-	snprintf(path, sizeof(path), MANAGER_PATH "/job/%u", last_job);
-	return sd_bus_reply_method_return(message, "oo", machine->path, path);
-}
-
-/* A guest that echoes in capitals, says the size of its terminal when it reads "size", and powers
- * off or crashes when it reads "off" or "crash". */
-static int on_console_input(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-	struct machine *machine = userdata;
-	char line[256];
-	ssize_t n = read(fd, line, sizeof(line) - 1);
-
-	if (n <= 0 || machine->slave_fd != fd) {
-		sd_event_source_set_enabled(source, SD_EVENT_OFF);
-		return 0;
-	}
-	line[n] = '\0';
-	if (strstr(line, "size")) {
-		struct winsize size = {};
-
-		ioctl(fd, TIOCGWINSZ, &size);
-		dprintf(fd, "%d x %d\r\n", size.ws_col, size.ws_row);
-		return 0;
-	}
-	for (ssize_t i = 0; i < n; i++) {
-		if (line[i] >= 'a' && line[i] <= 'z')
-			line[i] = (char)(line[i] - 'a' + 'A');
-	}
-	vmm_base_write_full(fd, line, (size_t)n);
-	if (strstr(line, "CRASH")) {
-		machine->result = "guest-panic";
-		machine->exit_status = 70;
-		sd_event_source_set_enabled(source, SD_EVENT_OFF);
-		do_later(machine, 50, "failed", "", 0);
-	} else if (strstr(line, "OFF")) {
-		dprintf(fd, "powers off\r\n");
-		sd_event_source_set_enabled(source, SD_EVENT_OFF);
-		do_later(machine, 50, "inactive", "", 0);
-	}
-	return 0;
-}
-
-static int on_reboot_again(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct machine *machine = userdata;
-
-	sd_event_source_unref(source);
-	machine->slave_fd = vmm_base_close(machine->slave_fd);
-	machine->state = "starting";
-	machine->restarts++;
-	changed(machine);
-	do_later(machine, 200, "running", "", 0);
-	return 0;
-}
-
-static int on_crash(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct machine *machine = userdata;
-
-	sd_event_source_unref(source);
-	dprintf(machine->slave_fd, "Kernel panic\r\n");
-	machine->result = "guest-panic";
-	machine->exit_status = 70;
-	set_state(machine, "failed");
-	return 0;
-}
-
-static int on_console(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	struct machine *machine;
-	struct termios raw;
-	sd_event_source *source;
-	char path[64];
-	uint64_t flags;
-	int master, r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "t", &flags);
-	if (r < 0)
-		return r;
-	if (strcmp(machine->state, "running") != 0)
-		return sd_bus_error_setf(
-			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
-	printf("console %s flags=%d\n", machine->name, (int)flags);
-	cfmakeraw(memset(&raw, 0, sizeof(raw)));
-	raw.c_cflag |= CS8 | CREAD;
-	r = openpty(&master, &machine->slave_fd, path, &raw, NULL);
-	assert(r == 0);
-	fcntl(machine->slave_fd, F_SETFD, FD_CLOEXEC);
-	if (flags & 4)
-		dprintf(machine->slave_fd, "so far\r\n");
-	if (strcmp(machine->name, "crash") != 0)
-		sd_event_add_io(event, NULL, machine->slave_fd, EPOLLIN, on_console_input, machine);
-	else if (machine->restarts == 1)
-		sd_event_add_time_relative(
-			event, &source, CLOCK_MONOTONIC, 200000, 0, on_reboot_again, machine);
-	else
-		sd_event_add_time_relative(
-			event, &source, CLOCK_MONOTONIC, 200000, 0, on_crash, machine);
-	r = sd_bus_reply_method_return(message, "hs", master, path);
-	close(master);
-	return r;
-}
-
-/* Counters that grow by a fixed amount with each question. */
-static int on_stats(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	static uint64_t n;
-	struct machine *machine;
-	const char *name;
-	int r = sd_bus_message_read(message, "s", &name);
-
-	if (r >= 0)
-		r = get_machine(name, &machine, error);
-	if (r < 0)
-		return r;
-	if (machine->leader == 0)
-		return sd_bus_error_setf(
-			error, "org.vmmd1.MachineNotRunning", "%s is not running", name);
-	if (strcmp(name, "web") == 0)
-		n++;
-	return sd_bus_reply_method_return(message, "a{st}", 6, "TimestampMonotonic", n * 1000000,
-		"CPUUsageNSec", n * 250000000, "MemoryResident", UINT64_C(3) << 20, "Exits",
-		n * 1000, "VCPU0Exits", n * 600, "VCPU1Exits", n * 400);
-}
-
-static int on_devices(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	static uint64_t n;
-	const char *name;
-	int r = sd_bus_message_read(message, "s", &name);
-
-	if (r < 0)
-		return r;
-	if (strcmp(name, "odd") == 0)
-		return sd_bus_reply_method_return(message, "a(ssa{sv})", 2, "drive", "root", 7,
-			"State", "s", "present", "Attached", "b", 0, "Size", "t", UINT64_C(8) << 30,
-			"ReadBytes", "t", UINT64_C(70) << 20, "WriteBytes", "t", UINT64_C(5) << 20,
-			"BandwidthLimit", "t", UINT64_C(20) << 20, "IOPSLimit", "t", UINT64_C(500),
-			"network", "lan", 5, "State", "s", "leaving", "Attached", "b", 1, "Link",
-			"s", "up", "ReceivedBytes", "t", UINT64_C(1000), "TransmittedBytes", "t",
-			UINT64_C(2000));
-	if (strcmp(name, "web") != 0)
-		return sd_bus_reply_method_return(message, "a(ssa{sv})", 0);
-	n++;
-	return sd_bus_reply_method_return(message, "a(ssa{sv})", 2, "drive", "root", 3, "ReadBytes",
-		"t", n * 4096, "WriteBytes", "t", n * 1048576, "Errors", "t", UINT64_C(0),
-		"network", "net0", 2, "ReceivedBytes", "t", n * 2048, "TransmittedBytes", "t",
-		n * 1024);
-}
-
-/* Port 7 gives back what it gets, and ends when its peer does. */
-static int on_echo(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-	char text[4096];
-	ssize_t n = read(fd, text, sizeof(text));
-
-	if (n > 0 && vmm_base_write_full(fd, text, (size_t)n) == 0)
-		return 0;
-	close(fd);
-	sd_event_source_disable_unref(source);
-	return 0;
-}
-
-/* Port 7 accepts, 9 the third time only, 5 never says anything, 3 says nonsense, others refuse. */
-static int on_connect(sd_bus_message *message, void *userdata, sd_bus_error *error)
-{
-	static unsigned n_tries;
-	struct machine *machine;
-	sd_event_source *source;
-	uint64_t flags;
-	uint32_t port;
-	int fds[2], r = get_touchable(message, &machine, error);
-
-	if (r >= 0)
-		r = sd_bus_message_read(message, "ut", &port, &flags);
-	if (r < 0)
-		return r;
-	if (strcmp(machine->state, "running") != 0)
-		return sd_bus_error_setf(
-			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
-	r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
-	assert(r == 0);
-	if (port == 7 || (port == 9 && ++n_tries % 3 == 0)) {
-		dprintf(fds[1], "OK 1024\n");
-		sd_event_add_io(event, &source, fds[1], EPOLLIN, on_echo, NULL);
-	} else if (port == 3) {
-		dprintf(fds[1], "NONSENSE\n");
-		close(fds[1]);
-	} else if (port != 5) {
-		close(fds[1]);
-	}
-	r = sd_bus_reply_method_return(message, "h", fds[0]);
-	close(fds[0]);
-	return r;
 }
 
 static int on_reload(sd_bus_message *message, void *userdata, sd_bus_error *error)
