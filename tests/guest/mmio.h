@@ -84,4 +84,43 @@ static inline void expect_at(int condition, unsigned int line)
 
 #define EXPECT(condition) expect_at(condition, __LINE__)
 
+/* Starts the first device, with one queue; of its features, those of the first 32 bits that are
+ * wanted and offered, and VERSION_1. */
+static inline uint32_t start_device(struct ring *ring, uint32_t wanted)
+{
+	uint32_t features;
+
+	write32(DEVICES + R_STATUS, 0);
+	while (read32(DEVICES + R_STATUS) != 0)
+		;
+	write32(DEVICES + R_STATUS, 3);
+	write32(DEVICES + R_DEVICE_FEATURES_SEL, 0);
+	features = read32(DEVICES + R_DEVICE_FEATURES) & wanted;
+	write32(DEVICES + R_DRIVER_FEATURES_SEL, 0);
+	write32(DEVICES + R_DRIVER_FEATURES, features);
+	write32(DEVICES + R_DRIVER_FEATURES_SEL, 1);
+	write32(DEVICES + R_DRIVER_FEATURES, 1);
+	write32(DEVICES + R_STATUS, 11);
+	EXPECT(read32(DEVICES + R_STATUS) == 11);
+	write32(DEVICES + R_QUEUE_SEL, 0);
+	write32(DEVICES + R_QUEUE_SIZE, QUEUE_SIZE);
+	write32(DEVICES + R_QUEUE_DESC, (uint32_t)(uintptr_t)ring->descriptors);
+	write32(DEVICES + R_QUEUE_DRIVER, (uint32_t)(uintptr_t)&ring->available);
+	write32(DEVICES + R_QUEUE_DEVICE, (uint32_t)(uintptr_t)&ring->used);
+	write32(DEVICES + R_QUEUE_READY, 1);
+	write32(DEVICES + R_STATUS, ALL_SET);
+	EXPECT(read32(DEVICES + R_STATUS) == ALL_SET);
+	return features;
+}
+
+/* Makes the chain that begins at head available in the first queue of the first device. */
+static inline void offer_chain(struct ring *ring, uint16_t head)
+{
+	ring->available.ring[ring->available.index % QUEUE_SIZE] = head;
+	__asm__ volatile("" : : : "memory");
+	ring->available.index++;
+	__asm__ volatile("mfence" : : : "memory");
+	write32(DEVICES + R_QUEUE_NOTIFY, 0);
+}
+
 #endif

@@ -28,26 +28,6 @@ static void map_gigabyte(uint64_t gpa)
 	__asm__ volatile("movq %0, %%cr3" : : "r"(pml4) : "memory");
 }
 
-static void start(void)
-{
-	write32(DEVICES + R_STATUS, 0);
-	write32(DEVICES + R_STATUS, 3);
-	write32(DEVICES + R_DRIVER_FEATURES_SEL, 0);
-	write32(DEVICES + R_DRIVER_FEATURES, 0);
-	write32(DEVICES + R_DRIVER_FEATURES_SEL, 1);
-	write32(DEVICES + R_DRIVER_FEATURES, 1);
-	write32(DEVICES + R_STATUS, 11);
-	EXPECT(read32(DEVICES + R_STATUS) == 11);
-	write32(DEVICES + R_QUEUE_SEL, 0);
-	write32(DEVICES + R_QUEUE_SIZE, QUEUE_SIZE);
-	write32(DEVICES + R_QUEUE_DESC, (uint32_t)(uintptr_t)ring.descriptors);
-	write32(DEVICES + R_QUEUE_DRIVER, (uint32_t)(uintptr_t)&ring.available);
-	write32(DEVICES + R_QUEUE_DEVICE, (uint32_t)(uintptr_t)&ring.used);
-	write32(DEVICES + R_QUEUE_READY, 1);
-	write32(DEVICES + R_STATUS, ALL_SET);
-	EXPECT(read32(DEVICES + R_STATUS) == ALL_SET);
-}
-
 static void flush(void)
 {
 	uint16_t before = ring.used.index;
@@ -55,11 +35,7 @@ static void flush(void)
 	ring.descriptors[0] =
 		(struct descriptor){ (uintptr_t)&request, sizeof(request), D_NEXT, 1 };
 	ring.descriptors[1] = (struct descriptor){ (uintptr_t)&answer, sizeof(answer), D_WRITE, 0 };
-	ring.available.ring[ring.available.index % QUEUE_SIZE] = 0;
-	__asm__ volatile("" : : : "memory");
-	ring.available.index++;
-	__asm__ volatile("mfence" : : : "memory");
-	write32(DEVICES + R_QUEUE_NOTIFY, 0);
+	offer_chain(&ring, 0);
 	for (unsigned int i = 0; i < 4000000 && ring.used.index == before; i++)
 		;
 	EXPECT(ring.used.index != before && answer == 0);
@@ -79,7 +55,7 @@ void guest_main(const char *cmdline)
 	EXPECT(read64(gpa) == UINT64_C(0x74736f6820656874));         /* "the host" */
 	write64(gpa, UINT64_C(0x7473657567206568));                  /* "he guest" */
 	write64(gpa + size_bytes - 8, UINT64_C(0x646e652073746920)); /* " its end" */
-	start();
+	start_device(&ring, 0);
 	flush();
 	print("flushed\n");
 	stop_here();

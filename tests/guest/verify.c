@@ -11,6 +11,7 @@
 #define BLOCK_BYTES 4096
 #define N_BLOCKS 128 /* a slot has its own */
 #define FLUSH_FEATURE (1 << 9)
+#define INDIRECT_FEATURE (1 << 28)
 
 enum { T_IN = 0, T_OUT = 1 };
 
@@ -30,31 +31,6 @@ static struct slot {
 } slots[N_SLOTS] __attribute__((aligned(4096)));
 
 static struct ring ring;
-
-static void start(void)
-{
-	write32(DEVICES + R_STATUS, 0);
-	while (read32(DEVICES + R_STATUS) != 0)
-		;
-	write32(DEVICES + R_STATUS, 3);
-	write32(DEVICES + R_DEVICE_FEATURES_SEL, 0);
-	EXPECT(read32(DEVICES + R_DEVICE_FEATURES) & 1 << 28); /* indirect descriptors */
-	write32(DEVICES + R_DRIVER_FEATURES_SEL, 0);
-	write32(DEVICES + R_DRIVER_FEATURES,
-		1 << 28 | (read32(DEVICES + R_DEVICE_FEATURES) & FLUSH_FEATURE));
-	write32(DEVICES + R_DRIVER_FEATURES_SEL, 1);
-	write32(DEVICES + R_DRIVER_FEATURES, 1);
-	write32(DEVICES + R_STATUS, 11);
-	EXPECT(read32(DEVICES + R_STATUS) == 11);
-	write32(DEVICES + R_QUEUE_SEL, 0);
-	write32(DEVICES + R_QUEUE_SIZE, QUEUE_SIZE);
-	write32(DEVICES + R_QUEUE_DESC, (uint32_t)(uintptr_t)ring.descriptors);
-	write32(DEVICES + R_QUEUE_DRIVER, (uint32_t)(uintptr_t)&ring.available);
-	write32(DEVICES + R_QUEUE_DEVICE, (uint32_t)(uintptr_t)&ring.used);
-	write32(DEVICES + R_QUEUE_READY, 1);
-	write32(DEVICES + R_STATUS, ALL_SET);
-	EXPECT(read32(DEVICES + R_STATUS) == ALL_SET);
-}
 
 static uint64_t block_of(unsigned int index, uint32_t round)
 {
@@ -88,11 +64,7 @@ static void offer(unsigned int index)
 	slot->table[2] = (struct descriptor){ (uintptr_t)&slot->status, 1, D_WRITE, 0 };
 	ring.descriptors[index] =
 		(struct descriptor){ (uintptr_t)slot->table, sizeof(slot->table), D_INDIRECT, 0 };
-	ring.available.ring[ring.available.index % QUEUE_SIZE] = (uint16_t)index;
-	__asm__ volatile("" : : : "memory");
-	ring.available.index++;
-	__asm__ volatile("mfence" : : : "memory");
-	write32(DEVICES + R_QUEUE_NOTIFY, 0);
+	offer_chain(&ring, (uint16_t)index);
 }
 
 static void completed(unsigned int index)
@@ -118,7 +90,7 @@ void guest_main(const char *cmdline)
 	uint32_t n_looks = 0;
 
 	EXPECT(read32(DEVICES + R_DEVICE_ID) == TYPE_BLK);
-	start();
+	EXPECT(start_device(&ring, INDIRECT_FEATURE | FLUSH_FEATURE) & INDIRECT_FEATURE);
 	print("go\n");
 	for (unsigned int i = 0; i < N_SLOTS; i++)
 		offer(i);
