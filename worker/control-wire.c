@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* control-wire: the messages on a control connection, both sides; see protocol.h. */
-#include "worker/protocol.h"
+#include "worker/control-wire.h"
 
 #include <errno.h>
 #include <string.h>

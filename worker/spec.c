@@ -3,7 +3,7 @@
  * spec: checks a struct vmm_spec, member by member. What it lets through is well-formed; what
  * a worker can build of it, the worker says (build.c).
  */
-#include "worker/protocol.h"
+#include "worker/spec.h"
 
 #include <errno.h>
 #include <stdarg.h>
