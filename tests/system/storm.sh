@@ -6,7 +6,6 @@
 # is tests/sandbox/writer.c). No machine ends but the one that was killed, which goes on where its
 # disk is; none loses what it flushed; all are listed as what they are, and nothing is left.
 # VMMD_STORM_KILLS: how many of each kind (VMMD_STORM_SHORT, or 50). VMMD_STORM_SEED.
-# VMMD_WRITER_ELF: the guest.
 
 storm_machines=(storm0 storm1 storm2 storm3 storm4 storm5 storm6 storm7)
 declare -A pids numbers kills_of kills_left
@@ -20,19 +19,6 @@ may_kill() {
 	read -ra times <<<"${times_of[$1]-}"
 	[[ -n ${pace[$1]-} ]] || return 0
 	((${#times[@]} < ${pace[$1]%/*})) || ((SECONDS - times[-${pace[$1]%/*}] > ${pace[$1]#*/}))
-}
-
-writer_machine() {
-	truncate -s 1M "$disks/$1.raw"
-	machine "$1" <<-END
-		[Machine]
-		Memory=32M
-		[Boot]
-		Kernel=${VMMD_WRITER_ELF:-/usr/libexec/vmmd-tests/writer.elf}
-		[Drive]
-		Name=root
-		Path=$disks/$1.raw
-	END
 }
 
 # read_number NAME: sets number to what the disk says was flushed last, which has to be there.
