@@ -755,6 +755,27 @@ def virtio_pci():
         [bar(offset, 0) for offset in range(0x1000, 0x4000, 0x80)] + [START, ASK]})
 
 
+def dbus():
+    """Each method by its number, with one argument or another."""
+    web, none = b"\x80", b"\x81"
+    vm = b"[Machine]\nMemory=64M\n[Boot]\nKernel=/k\n"
+    for number in range(64):
+        begin = bytes([number])
+        yield f"{number:02}-zero", begin + bytes(24)
+        yield f"{number:02}-named", begin + web + bytes(24)
+        yield f"{number:02}-words", begin + web + b"\x82" + bytes(16)
+        yield f"{number:02}-modes", begin + web + b"\x86" + bytes(16)
+        yield f"{number:02}-whom", begin + web + b"\x88" + struct.pack("<IQ", 9, 0)
+        yield f"{number:02}-file", begin + b"\x95" + b"\0" + vm
+        yield f"{number:02}-none", begin + none + b"\x82" + bytes(16)
+        yield f"{number:02}-limits", begin + web + b"\x8a\x02\x8c" + struct.pack("<Q", 9) + b"\x8d" + bytes(16)
+        yield f"{number:02}-settings", begin + web + b"\x95\x02\x8a\x92\x8b\x91" + bytes(8)
+        yield f"{number:02}-time", begin + web + b"\x95" + struct.pack("<QQ", 1000000, 0)
+        yield f"{number:02}-twice", (begin + web + b"\x86" + bytes(8)) * 2
+    for number in range(0xf0, 0x100):
+        yield f"{number:02x}-other", bytes([number, number & 15]) + web + bytes(16)
+
+
 def main():
     name, directory = sys.argv[1:]
     os.makedirs(directory, exist_ok=True)
