@@ -262,7 +262,7 @@ int main(void)
 		puts("skipped: needs root, dbus-daemon and /dev/kvm");
 		return 77;
 	}
-	env_worker = REAL_WORKER;
+	env_worker = getenv("VMMD_WORKER") ? getenv("VMMD_WORKER") : REAL_WORKER;
 	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, test_killed_under_load, 0, ARRAY_SIZE(backends));
