@@ -123,7 +123,7 @@ static int hand_over(struct connection *connection, struct machine *machine,
 	r = machine_listen_control(machine, &control_fd);
 	if (r < 0)
 		return r;
-	if (machine->config->vsock.enabled.value)
+	if (machine->config->vsock.enabled.value && !machine->config->vsock.vhost.value)
 		r = machine_listen_vsock(machine, &vsock_fd);
 	if (r < 0)
 		return r;

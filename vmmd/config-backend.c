@@ -126,6 +126,33 @@ static int check_share(struct checker *checker, const struct config_share *share
 	return r;
 }
 
+/* What vmmd and the worker have no part in, where the kernel has the vsock. */
+static int check_vsock(struct checker *checker)
+{
+	static const char *const text =
+		"is for a vsock that the machine serves itself, not for one with Vhost=";
+	const struct vm_config *config = checker->config;
+	const struct config_machine *machine = &config->machine;
+	int r = 0;
+
+	if (!config->vsock.enabled.value || !config->vsock.vhost.value)
+		return 0;
+	checker->section = "Vsock";
+	if (config->vsock.host_ports.value && config->vsock.host_ports.value[0])
+		r = say(checker, config->vsock.host_ports.where, "HostPorts", text);
+	if (r >= 0)
+		r = check_absent(
+			checker, "BandwidthLimit", &config->vsock.bandwidth_limit, 0, text);
+	checker->section = "Machine";
+	if (r >= 0)
+		r = check_absent(checker, "ReadyPort", &machine->ready_port, 0, text);
+	if (r >= 0 && machine->ready_when.value == CONFIG_READY_GUEST &&
+		!(machine->ready_text.value && machine->ready_text.value[0]))
+		r = say(checker, machine->ready_when.where, "ReadyWhen",
+			"needs ReadyText= where the vsock has Vhost=");
+	return r;
+}
+
 int config_check_backends(const struct vm_config *config, struct config_messages *messages)
 {
 	struct checker checker = { .config = config, .messages = messages };
@@ -137,5 +164,5 @@ int config_check_backends(const struct vm_config *config, struct config_messages
 		r = check_network(&checker, &config->networks[i]);
 	for (size_t i = 0; r >= 0 && i < config->n_shares; i++)
 		r = check_share(&checker, &config->shares[i]);
-	return r;
+	return r < 0 ? r : check_vsock(&checker);
 }

@@ -228,6 +228,16 @@ static const struct config_key keys[] = {
 		.doc = "The guest's address, which only the guest sees; when it is not given, one is made "
 		       "from the machine's name." },
 	{ .section = "Vsock",
+		.name = "Vhost",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = VSOCK(vhost),
+		.fallback = "no",
+		.doc = "The host's kernel (vhost-vsock) serves the device, not the machine's own process: the "
+		       "host's programs and the guest's reach each other by AF_VSOCK and CID, whatever port "
+		       "somebody listens on. Code of the kernel then reads what the guest writes: an attack "
+		       "surface that the sandbox does not cover. The CID must be free on the host. vmmctl "
+		       "does not reach such a vsock." },
+	{ .section = "Vsock",
 		.name = "HostPorts",
 		.type = CONFIG_TYPE_WORDS,
 		.offset = VSOCK(host_ports),

@@ -181,6 +181,7 @@ struct config_boot {
 struct config_vsock {
 	struct config_number enabled;         /* boolean */
 	struct config_number cid;             /* 0: made from the name */
+	struct config_number vhost;           /* boolean: the host's kernel serves it */
 	struct config_string host_ports;      /* see config_next_host_port() */
 	struct config_number bandwidth_limit; /* bytes a second, each way; 0: none */
 };

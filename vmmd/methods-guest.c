@@ -58,8 +58,9 @@ int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *
 		return r;
 	r = ask_for_port(machine, port, &fd);
 	if (r == -ENOENT)
-		return bus_error_set(
-			error, -VMMD_E_NOT_SUPPORTED, strdup("the machine has no vsock"));
+		return bus_error_set(error, -VMMD_E_NOT_SUPPORTED,
+			strdup("the machine has no vsock, or one that the host's kernel serves "
+			       "(Vhost=yes): AF_VSOCK and its CID reach that"));
 	if (r == -EAGAIN)
 		return bus_error_set(error, -VMMD_E_LIMITS_EXCEEDED,
 			strdup("too many connections wait for the guest"));

@@ -319,17 +319,28 @@ static int open_share(struct opener *opener, const struct config_share *share)
 		opener, "[Share] Path=", &share->path, VMM_DEVICE_SHARE, share->tag.value);
 }
 
-static int open_vhost_net(struct opener *opener, const struct config_network *network)
+/* The kernel's vhost. name: of the device and of its module, but for a letter. */
+static int open_vhost(
+	struct opener *opener, const char *key, struct config_where where, const char *name)
 {
-	CLEANUP(close_p) int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+	CLEANUP(close_p) int fd = -EBADF;
+	char path[32];
 
+	snprintf(path, sizeof(path), "/dev/vhost-%s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
-			"[Network] Vhost=", network->vhost.where,
-			"/dev/vhost-net: %s: modprobe vhost_net", strerror(errno));
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
+			"%s: %s: modprobe vhost_%s", path, strerror(errno), name);
 	if (opener->mode != RESOURCES_CHECK)
 		add_fd(opener, &fd);
 	return 0;
+}
+
+static int open_vsock(struct opener *opener, const struct config_vsock *vsock)
+{
+	if (!vsock->enabled.value || !vsock->vhost.value)
+		return 0;
+	return open_vhost(opener, "[Vsock] Vhost=", vsock->vhost.where, "vsock");
 }
 
 /* ---- drives and networks ---- */
@@ -394,7 +405,9 @@ static int open_network(struct opener *opener, const struct config_network *netw
 			"\"%s\": %s", network->name.value, reason);
 	for (size_t i = 0; i < n; i++)
 		add_fd(opener, &fds[i]);
-	return network->vhost.value ? open_vhost_net(opener, network) : 0;
+	return network->vhost.value
+		       ? open_vhost(opener, "[Network] Vhost=", network->vhost.where, "net")
+		       : 0;
 }
 
 /* What there is one of. */
@@ -446,6 +459,8 @@ static int open_all(struct opener *opener)
 		r = open_network(opener, &config->networks[i]);
 	for (size_t i = 0; r >= 0 && i < config->n_shares; i++)
 		r = open_share(opener, &config->shares[i]);
+	if (r >= 0 && opener->mode != RESOURCES_TAKE_DEVICES)
+		r = open_vsock(opener, &config->vsock);
 	return r;
 }
 

@@ -241,6 +241,8 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 	spec->n_shares = (uint32_t)config->n_shares;
 	for (size_t i = 0; i < config->n_shares; i++)
 		fill_share(&spec->shares[i], &config->shares[i], n++);
+	if (config->vsock.enabled.value && config->vsock.vhost.value)
+		spec->vsock_vhost_fd = n++;
 	if (has_backend(spec))
 		spec->flags |= VMM_SPEC_SHARED_MEMORY;
 	assert(n == result->n_fds + 1);
@@ -253,8 +255,10 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 			config->vsock.bandwidth_limit.value;
 		spec->vsock_transmit_rate.bytes.rate_per_second =
 			config->vsock.bandwidth_limit.value;
-		spec->vsock_listen_fd = n;
-		fds[n++] = sockets->vsock_fd;
+		if (spec->vsock_vhost_fd == 0) {
+			spec->vsock_listen_fd = n;
+			fds[n++] = sockets->vsock_fd;
+		}
 	}
 	spec->n_fds = n;
 	return n;

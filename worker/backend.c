@@ -271,32 +271,56 @@ int backend_add_drive(struct machine *machine, const struct vmm_spec_drive *driv
 		backend->reconnect_msec);
 }
 
-static int add_kernel_network(struct machine_virtio *virtio, struct vmm_virtio_vhost_config *config,
-	const struct vmm_spec_network *network)
+/* What the kernel serves: a network, or the vsock. */
+static int add_kernel(
+	struct machine_virtio *virtio, const char *what, struct vmm_virtio_vhost_config *config)
 {
 	struct machine *machine = virtio->machine;
 	struct backend *backend = &virtio->backend;
-	CLEANUP(close_p) int vhost_fd = machine_take_fd(machine, network->vhost_fds[0]);
-	CLEANUP(close_p) int tap_fd = machine_take_fd(machine, network->tap_fds[0]);
 	int r;
 
-	if (network->n_taps != 1)
-		return machine_fail_config(
-			machine, "network %s: vhost has one pair of queues", virtio->id);
 	*backend = (struct backend){ .fd = -EBADF };
 	pthread_mutex_init(&backend->lock, NULL);
 	config->mem = machine->mem;
-	config->vhost_fd = vhost_fd;
-	config->tap_fd = tap_fd;
 	config->thread_start = enter_thread;
 	config->userdata = virtio;
 	r = vmm_virtio_vhost_new(config, &backend->vhost);
 	if (r == -ENOTTY)
-		return machine_fail_config(machine, "network %s: its vhost is none", virtio->id);
+		return machine_fail_config(machine, "%s: its vhost is none", what);
+	if (r == -EADDRINUSE)
+		return machine_fail_config(machine, "%s: its CID is in use on this host", what);
 	if (r < 0)
-		return machine_fail_host(machine, r, "network %s: vhost", virtio->id);
+		return machine_fail_host(machine, r, "%s: vhost", what);
 	virtio->device = vmm_virtio_vhost_device(backend->vhost);
 	return machine_add_transport(machine, virtio);
+}
+
+static int add_kernel_network(struct machine_virtio *virtio, struct vmm_virtio_vhost_config *config,
+	const struct vmm_spec_network *network)
+{
+	struct machine *machine = virtio->machine;
+	CLEANUP(close_p) int vhost_fd = machine_take_fd(machine, network->vhost_fds[0]);
+	CLEANUP(close_p) int tap_fd = machine_take_fd(machine, network->tap_fds[0]);
+	char what[64];
+
+	snprintf(what, sizeof(what), "network %s", virtio->id);
+	if (network->n_taps != 1)
+		return machine_fail_config(machine, "%s: vhost has one pair of queues", what);
+	config->vhost_fd = vhost_fd;
+	config->tap_fd = tap_fd;
+	return add_kernel(virtio, what, config);
+}
+
+int backend_add_vsock(struct machine *machine)
+{
+	CLEANUP(close_p) int fd = machine_take_fd(machine, machine->spec->vsock_vhost_fd);
+	struct vmm_virtio_vhost_config config = {
+		.device_type = VMM_VHOST_VSOCK,
+		.vhost_fd = fd,
+		.cid = machine->spec->vsock_cid,
+	};
+
+	return add_kernel(machine_new_virtio(machine, "vsock"), "vsock", &config);
 }
 
 int backend_add_network(struct machine *machine, const struct vmm_spec_network *network,

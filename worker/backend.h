@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * backend: devices whose queues somebody else serves: drives, networks and shares with a vhost-user
- * back end, networks with vhost-net. Each has a thread of its own, which virtio-vhost runs and
- * which is sealed by vhost.policy.
+ * back end, networks with vhost-net, a vsock with vhost-vsock. Each has a thread of its own, which
+ * virtio-vhost runs and which is sealed by vhost.policy.
  *
  * The worker connects to nothing. A device starts with the connection that it was handed; when
  * its back end goes, its thread finds no other one, the loop asks vmmd for it over the control
@@ -63,6 +63,8 @@ int backend_add_drive(struct machine *machine, const struct vmm_spec_drive *driv
 int backend_add_network(struct machine *machine, const struct vmm_spec_network *network,
 	const struct vmm_spec_backend *backend);
 int backend_add_share(struct machine *machine, const struct vmm_spec_share *share);
+/* The vsock that the kernel serves. */
+int backend_add_vsock(struct machine *machine);
 
 /* Nobody uses the device any more. Does nothing where it is served here. */
 void backend_free(struct machine_virtio *virtio);

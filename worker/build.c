@@ -54,8 +54,6 @@ int machine_check_support(struct machine *machine)
 {
 	const struct vmm_spec *spec = machine->spec;
 
-	if (spec->vsock_vhost_fd != 0)
-		return machine_fail_config(machine, "vsock: this worker has no vhost");
 	if ((spec->flags & VMM_SPEC_WATCHDOG) && spec->transport != VMM_TRANSPORT_PCI)
 		return machine_fail_config(machine, "watchdog: it is a PCI device");
 	if (spec->n_cpus > VMM_ACPI_MAX_CPUS)
@@ -81,7 +79,7 @@ int machine_read_credentials(struct machine *machine)
 		r = credentials_add(
 			credentials, "system.hostname", machine->name, strlen(machine->name));
 	/* Where its systemd, from 253 on, says how it is doing. */
-	if (r >= 0 && machine->spec->vsock_cid != 0 &&
+	if (r >= 0 && machine->spec->vsock_cid != 0 && machine->spec->vsock_vhost_fd == 0 &&
 		!credentials_has(credentials, "vmm.notify_socket"))
 		r = credentials_add(credentials, "vmm.notify_socket", notify, strlen(notify));
 	return r < 0 ? machine_fail_host(machine, r, "credentials") : 0;

@@ -507,6 +507,11 @@ static int check_machine(struct checker *checker)
 		return bad(checker, "vsock: a descriptor and no CID");
 	if (spec->vsock_vhost_fd != 0 && spec->vsock_listen_fd != 0)
 		return bad(checker, "vsock: either the host's kernel serves it or a socket");
+	if (spec->vsock_vhost_fd != 0 &&
+		(spec->ready_port != 0 || !rate_is_none(&spec->vsock_receive_rate) ||
+			!rate_is_none(&spec->vsock_transmit_rate)))
+		return bad(checker,
+			"vsock: a port that is awaited, or limits, and the host's kernel serves it");
 	if (spec->watchdog_action >= VMM_WATCHDOG_COUNT ||
 		(spec->watchdog_action != 0 && !(spec->flags & VMM_SPEC_WATCHDOG)))
 		return bad(checker, "watchdog: unknown action %u, or no watchdog",

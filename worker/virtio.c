@@ -353,5 +353,7 @@ int machine_add_virtio(struct machine *machine)
 	r = memory_add_devices(machine);
 	if (r != 0)
 		return r;
+	if (machine->spec->vsock_vhost_fd != 0)
+		return backend_add_vsock(machine);
 	return machine->spec->vsock_cid != 0 ? vsock_add(machine) : 0;
 }

@@ -212,6 +212,14 @@ static const struct {
 		"E web.vm:5: [Machine] ReadyPort=: is a port of the vsock, and there is none\n" },
 	{ BOOT "[Machine]\nReadyWhen=guest\nReadyPort=0\n",
 		"E web.vm:5: [Machine] ReadyPort=: \"0\" is not between 1 and 4294967294\n" },
+	{ BOOT "[Vsock]\nVhost=yes\nCID=9\n", "" },
+	{ BOOT "[Vsock]\nVhost=yes\nHostPorts=1:/run/a\nBandwidthLimit=1M\n",
+		"E web.vm:5: [Vsock] HostPorts=: is for a vsock that the machine serves itself, not for "
+		"one with Vhost=\n"
+		"E web.vm:6: [Vsock] BandwidthLimit=: is for a vsock that the machine serves itself, not "
+		"for one with Vhost=\n" },
+	{ BOOT "[Machine]\nReadyWhen=guest\n[Vsock]\nVhost=yes\n",
+		"E web.vm:4: [Machine] ReadyWhen=: needs ReadyText= where the vsock has Vhost=\n" },
 	{ BOOT "[Vsock]\nHostPorts=1:/run/a 22:/run/b/c\nHostPorts=4294967294:/run/d\n", "" },
 	{ BOOT "[Vsock]\nHostPorts=1:/run/a /run/b\n",
 		"E web.vm:4: [Vsock] HostPorts=: \"/run/b\" is not PORT:PATH with a path below /run\n" },

@@ -145,6 +145,10 @@ END_TEST
 	X(cid_listen_fd, "vsock", spec.vsock_listen_fd = 1)                                        \
 	X(cid_both, "vsock", spec.vsock_cid = 3; spec.vsock_vhost_fd = 1;                          \
 		spec.vsock_listen_fd = 2)                                                          \
+	X(cid_fd_port, "vsock: a port", spec.vsock_cid = 3; spec.vsock_vhost_fd = 1;               \
+		spec.ready = 1; spec.ready_port = 22)                                              \
+	X(cid_fd_rate, "vsock: a port", spec.vsock_cid = 3; spec.vsock_vhost_fd = 1;               \
+		spec.vsock_transmit_rate.ops.rate_per_second = 1)                                  \
 	X(cid_fd_range, "vsock", spec.vsock_cid = 3; spec.vsock_listen_fd = 3)                     \
 	X(vsock_rate, "vsock", spec.vsock_transmit_rate.ops.burst = 1)                             \
 	X(watchdog_action, "watchdog", spec.flags = VMM_SPEC_WATCHDOG; spec.watchdog_action = 2)   \

@@ -345,7 +345,7 @@ static const struct {
 	{ too_many_cpus, "CPUs" },
 	{ network_no_tap, "network lan: a descriptor is no tap" },
 	{ network_vhost, "network lan: its vhost is none" },
-	{ vsock_vhost, "vsock: this worker has no vhost" },
+	{ vsock_vhost, "vsock: its vhost is none" },
 	{ watchdog_on_mmio, "watchdog: it is a PCI device" },
 	{ vsock_no_listener, "vsock: the descriptor is no listening" },
 	{ empty_drive, "drive root: is empty" },
