@@ -1,141 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * The device over files, with each engine, on split and on packed rings. What happens while
- * requests are in flight is in virtio-blk-life.c.
+ * requests are in flight is in virtio-blk-life.c, hostile requests in virtio-blk-hostile.c.
  */
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <vmmcore/virtio-blk.h>
-
 #include "../../libvmmcore/examples/ramdisk.h"
 #include "base/util.h"
-#include "lib/blk-driver.h"
-#include "unit.h"
+#include "virtio-blk-fixture.h"
 #include "virtio-blk-life.h"
-
-#define DISK_BYTES (UINT64_C(4) << 20)
-#define DISK_SECTORS (DISK_BYTES / 512)
-#define DATA DRIVER_DATA_GPA
-#define DATA2 (DRIVER_DATA_GPA + (UINT64_C(2) << 20))
-
-static struct driver driver;
-static struct vmm_blk_file *file;
-static struct vmm_virtio_blk *blk;
-static int disk_fd = -1;
-
-/* What each looped test goes through. */
-static const struct variant {
-	const char *engine;
-	struct vmm_blk_file_config file;
-	uint64_t features;
-	bool on_disk; /* else a memfd */
-} variants[] = {
-	{ .engine = "io_uring" },
-	{ .engine = "io_uring", .file = { .no_inline = true }, .on_disk = true },
-	{ .engine = "threads",
-		.file = { .no_inline = true, .engine = VMM_BLK_ENGINE_THREADS },
-		.features = VMM_VIRTIO_F_RING_PACKED },
-	{ .engine = "threads",
-		.file = { .engine = VMM_BLK_ENGINE_THREADS, .n_workers = 1 },
-		.features = VMM_VIRTIO_F_EVENT_IDX,
-		.on_disk = true },
-	{ .engine = "io_uring",
-		.file = { .engine = VMM_BLK_ENGINE_IO_URING, .no_inline = true },
-		.features = VMM_VIRTIO_F_RING_PACKED | VMM_VIRTIO_F_EVENT_IDX },
-};
-#define N_VARIANTS ((int)ARRAY_SIZE(variants))
-
-static uint8_t pattern(uint64_t offset)
-{
-	return (uint8_t)(offset * 31 + offset / 512 * 7 + offset / 65536);
-}
-
-static int make_disk(bool on_disk, uint64_t size)
-{
-	int fd;
-
-	if (on_disk) {
-		FILE *temporary = tmpfile();
-
-		ck_assert_ptr_nonnull(temporary);
-		fd = dup(fileno(temporary));
-		fclose(temporary);
-	} else {
-		fd = memfd_create("disk", MFD_CLOEXEC);
-	}
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
-	for (uint64_t at = 0; at < size; at += 65536) {
-		uint8_t bytes[65536];
-		size_t n = MIN(size - at, (uint64_t)sizeof(bytes));
-
-		for (size_t i = 0; i < n; i++)
-			bytes[i] = pattern(at + i);
-		ck_assert_int_eq(pwrite(fd, bytes, n, (off_t)at), (ssize_t)n);
-	}
-	return fd;
-}
-
-static void start_with(const struct vmm_blk_file_config *file_config,
-	const struct vmm_virtio_blk_config *blk_config, uint64_t features)
-{
-	struct vmm_blk_file_config with_fd = *file_config;
-	struct vmm_virtio_blk_config with_mem = *blk_config;
-
-	driver_init(&driver);
-	with_fd.fd = disk_fd;
-	ck_assert_int_eq(vmm_blk_file_new(&with_fd, &file), 0);
-	with_mem.mem = driver.mem;
-	with_mem.backend = vmm_blk_file_backend(file);
-	ck_assert_int_eq(vmm_virtio_blk_new(&with_mem, &blk), 0);
-	driver_attach(&driver, vmm_virtio_blk_device(blk));
-	ck_assert(driver_start(
-		&driver, features, MAX(blk_config->n_queues, 1u), blk_config->queue_size ?: 64));
-}
-
-static void start_variant(int i)
-{
-	struct vmm_virtio_blk_config config = { .serial = "abcdefghijklmnopqrst" };
-
-	disk_fd = make_disk(variants[i].on_disk, DISK_BYTES);
-	start_with(&variants[i].file, &config,
-		variants[i].features | UINT64_C(0xffffff) | VMM_VIRTIO_F_INDIRECT_DESC);
-}
-
-static void teardown(void)
-{
-	driver_detach(&driver);
-	blk = vmm_virtio_blk_free(blk);
-	file = vmm_blk_file_free(file);
-	driver_finish(&driver);
-	disk_fd = vmm_base_close(disk_fd);
-}
-
-static void check_disk(uint64_t offset, uint64_t size, const uint8_t *expected)
-{
-	uint8_t *bytes = malloc(size);
-
-	ck_assert_int_eq(pread(disk_fd, bytes, size, (off_t)offset), (ssize_t)size);
-	ck_assert_mem_eq(bytes, expected, size);
-	free(bytes);
-}
-
-static void check_disk_is(uint64_t offset, uint64_t size, bool zero)
-{
-	uint8_t *expected = calloc(1, size);
-
-	for (uint64_t i = 0; !zero && i < size; i++)
-		expected[i] = pattern(offset + i);
-	check_disk(offset, size, expected);
-	free(expected);
-}
 
 START_TEST(reads_and_writes)
 {
@@ -319,136 +198,6 @@ START_TEST(discard_and_write_zeroes)
 	check_disk_is(4999 * 512, 512, false);
 	check_disk_is(5000 * 512, 80 * 512, true);
 	check_disk_is(5080 * 512, 512, false);
-	teardown();
-}
-END_TEST
-
-START_TEST(hostile_ranges)
-{
-	static const struct {
-		uint32_t type;
-		struct blk_range range;
-		uint8_t status;
-	} rows[] = {
-		{ BLK_DISCARD, { 0, 8, 1 }, BLK_UNSUPP },
-		{ BLK_DISCARD, { 0, 8, 2 }, BLK_UNSUPP },
-		{ BLK_WRITE_ZEROES, { 0, 8, 2 }, BLK_UNSUPP },
-		{ BLK_WRITE_ZEROES, { 0, 8, 0x80000001 }, BLK_UNSUPP },
-		{ BLK_WRITE_ZEROES, { DISK_SECTORS, 1, 0 }, BLK_IOERR },
-		{ BLK_WRITE_ZEROES, { DISK_SECTORS - 1, 2, 0 }, BLK_IOERR },
-		{ BLK_WRITE_ZEROES, { UINT64_MAX, 1, 0 }, BLK_IOERR },
-		{ BLK_WRITE_ZEROES, { UINT64_MAX - 7, 8, 0 }, BLK_IOERR },
-		{ BLK_WRITE_ZEROES, { UINT64_MAX / 512, 8, 0 }, BLK_IOERR },
-		{ BLK_WRITE_ZEROES, { 0, UINT32_MAX, 0 }, BLK_IOERR },
-		{ BLK_DISCARD, { UINT64_MAX, UINT32_MAX, 0 }, BLK_IOERR },
-		{ BLK_DISCARD, { DISK_SECTORS + 1, 0, 0 }, BLK_IOERR },
-		{ BLK_DISCARD, { DISK_SECTORS, 0, 0 }, BLK_OK },
-	};
-	struct blk_range many[33] = { { 0 } };
-	struct vring_buffer data = { DATA, 15, false };
-
-	start_variant(_i);
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		ck_assert_int_eq(
-			blk_ranges(&driver, rows[i].type, &rows[i].range, 1), rows[i].status);
-	ck_assert_int_eq(blk_ranges(&driver, BLK_DISCARD, many, 32), BLK_OK);
-	ck_assert_int_eq(blk_ranges(&driver, BLK_DISCARD, many, 33), BLK_IOERR);
-	ck_assert_int_eq(blk_ranges(&driver, BLK_DISCARD, many, 0), BLK_IOERR);
-	ck_assert_int_eq(blk_do(&driver, BLK_DISCARD, 0, &data, 1, NULL), BLK_IOERR);
-	data.len = 17;
-	ck_assert_int_eq(blk_do(&driver, BLK_DISCARD, 0, &data, 1, NULL), BLK_IOERR);
-	/* One bad range among good ones: nothing is done. */
-	many[0] = (struct blk_range){ 0, 8, 0 };
-	many[1] = (struct blk_range){ DISK_SECTORS, 8, 0 };
-	ck_assert_int_eq(blk_ranges(&driver, BLK_WRITE_ZEROES, many, 2), BLK_IOERR);
-	check_disk_is(0, DISK_BYTES, false);
-	ck_assert_int_eq(blk_read(&driver, 0, DATA, 512), BLK_OK);
-	teardown();
-}
-END_TEST
-
-START_TEST(hostile_requests)
-{
-	static const struct {
-		uint32_t type;
-		uint64_t sector;
-		uint32_t len;
-		uint8_t status;
-	} rows[] = {
-		{ BLK_IN, DISK_SECTORS, 512, BLK_IOERR },
-		{ BLK_IN, DISK_SECTORS - 1, 1024, BLK_IOERR },
-		{ BLK_IN, DISK_SECTORS - 1, 512, BLK_OK },
-		{ BLK_IN, UINT64_MAX, 512, BLK_IOERR },
-		{ BLK_IN, UINT64_MAX / 512 + 1, 512, BLK_IOERR },
-		{ BLK_IN, UINT64_C(1) << 63, 512, BLK_IOERR },
-		{ BLK_IN, 0, 511, BLK_IOERR },
-		{ BLK_IN, 0, 513, BLK_IOERR },
-		{ BLK_IN, 0, 1, BLK_IOERR },
-		{ BLK_OUT, DISK_SECTORS, 512, BLK_IOERR },
-		{ BLK_OUT, UINT64_MAX - 1, 1024, BLK_IOERR },
-		{ BLK_OUT, 1, 100, BLK_IOERR },
-		{ 2, 0, 512, BLK_UNSUPP },
-		{ 14, 0, 512, BLK_UNSUPP },
-		{ 0x80000000, 0, 512, BLK_UNSUPP },
-		{ 0xffffffff, UINT64_MAX, 512, BLK_UNSUPP },
-	};
-
-	start_variant(_i);
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct vring_buffer data = { DATA, rows[i].len, rows[i].type != BLK_OUT };
-
-		ck_assert_int_eq(blk_do(&driver, rows[i].type, rows[i].sector, &data, 1, NULL),
-			rows[i].status);
-	}
-	ck_assert_int_eq(blk_do(&driver, BLK_IN, 0, NULL, 0, NULL), BLK_OK);
-	ck_assert_int_eq(blk_do(&driver, BLK_IN, DISK_SECTORS + 1, NULL, 0, NULL), BLK_IOERR);
-	check_disk_is(0, DISK_BYTES, false);
-	teardown();
-}
-END_TEST
-
-START_TEST(short_header_is_an_error_of_the_request)
-{
-	struct vring_buffer buffers[2] = { { DATA, 15, false }, { DATA2, 1, true } };
-	struct vring_buffer only_status = { DATA2, 1, true };
-
-	start_variant(_i);
-	driver.ram[DATA2] = BLK_NO_STATUS;
-	driver_add(&driver, 0, buffers, 2, 0);
-	ck_assert(driver_wait_used(&driver, 0, NULL, NULL));
-	ck_assert_int_eq(driver.ram[DATA2], BLK_IOERR);
-	driver.ram[DATA2] = BLK_NO_STATUS;
-	driver_add(&driver, 0, &only_status, 1, 0);
-	ck_assert(driver_wait_used(&driver, 0, NULL, NULL));
-	ck_assert_int_eq(driver.ram[DATA2], BLK_IOERR);
-	ck_assert_int_eq(blk_read(&driver, 0, DATA, 512), BLK_OK);
-	teardown();
-}
-END_TEST
-
-START_TEST(no_room_for_a_status_breaks_the_queue_until_reset)
-{
-	struct vring_buffer buffers[2] = { { DATA, 16, false }, { DATA2, 512, false } };
-
-	start_variant(_i);
-	driver_add(&driver, 0, buffers, 2, 0);
-	for (int i = 0; i < 10000 && !(driver_status(&driver) & VMM_VIRTIO_STATUS_NEEDS_RESET); i++)
-		usleep(1000);
-	ck_assert(driver_status(&driver) & VMM_VIRTIO_STATUS_NEEDS_RESET);
-	ck_assert(driver_start(&driver, variants[_i].features, 1, 64));
-	ck_assert_int_eq(blk_read(&driver, 0, DATA, 512), BLK_OK);
-	teardown();
-}
-END_TEST
-
-START_TEST(file_that_shrinks_gives_errors)
-{
-	start_variant(_i);
-	ck_assert_int_eq(ftruncate(disk_fd, 8192), 0);
-	ck_assert_int_eq(blk_read(&driver, 0, DATA, 8192), BLK_OK);
-	ck_assert_int_eq(blk_read(&driver, 15, DATA, 1024), BLK_IOERR);
-	ck_assert_int_eq(blk_read(&driver, 16, DATA, 512), BLK_IOERR);
-	ck_assert_int_eq(blk_read(&driver, 0, DATA, 512), BLK_OK);
 	teardown();
 }
 END_TEST
@@ -698,12 +447,7 @@ int main(void)
 	tcase_add_loop_test(tcase, many_requests_in_flight, 0, N_VARIANTS);
 	tcase_add_loop_test(tcase, id_is_the_serial, 0, N_VARIANTS);
 	tcase_add_loop_test(tcase, discard_and_write_zeroes, 0, N_VARIANTS);
-	tcase_add_loop_test(tcase, hostile_ranges, 0, N_VARIANTS);
-	tcase_add_loop_test(tcase, hostile_requests, 0, N_VARIANTS);
-	tcase_add_loop_test(tcase, short_header_is_an_error_of_the_request, 0, N_VARIANTS);
-	tcase_add_loop_test(
-		tcase, no_room_for_a_status_breaks_the_queue_until_reset, 0, N_VARIANTS);
-	tcase_add_loop_test(tcase, file_that_shrinks_gives_errors, 0, N_VARIANTS);
+	add_hostile_tests(tcase);
 	tcase_add_test(tcase, configuration_space);
 	tcase_add_test(tcase, larger_blocks_and_no_discard);
 	tcase_add_loop_test(tcase, read_only_disk, 0, 2);
