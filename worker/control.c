@@ -263,6 +263,37 @@ static void plug(struct control_client *client, const struct vmm_control_message
 		refuse(client, &message->header, r, text);
 }
 
+/* What the worker has asked for: a connection, or that there is none. */
+static void settle(struct control_client *client, const struct vmm_control_message *message,
+	struct vmm_control_fds *fds)
+{
+	const struct vmm_control_header *header = &message->header;
+	struct machine *machine = client->machine;
+
+	switch (header->type) {
+	case VMM_CONTROL_CONNECT_VSOCK:
+		answer(client, header,
+			vsock_answer(
+				&machine->vsock, message->vsock_answer.id, TAKE_FD(fds->fds[0])),
+			"the guest no longer waits for it, or it is no socket");
+		break;
+	case VMM_CONTROL_REFUSE_VSOCK:
+		answer(client, header,
+			vsock_answer(&machine->vsock, message->vsock_answer.id, -ECONNREFUSED),
+			"the guest no longer waits for it");
+		break;
+	case VMM_CONTROL_CONNECT_BACKEND:
+		answer(client, header,
+			backend_answer(machine, message->backend_answer.id, TAKE_FD(fds->fds[0])),
+			"the device no longer waits for it, or it is no socket");
+		break;
+	default:
+		answer(client, header, backend_answer(machine, message->backend_answer.id, -EBADF),
+			"the device no longer waits for it");
+		break;
+	}
+}
+
 static void handle(struct control_client *client, const struct vmm_control_message *message,
 	struct vmm_control_fds *fds)
 {
@@ -330,24 +361,10 @@ static void handle(struct control_client *client, const struct vmm_control_messa
 		set_memory(client, message);
 		break;
 	case VMM_CONTROL_CONNECT_VSOCK:
-		answer(client, header,
-			vsock_answer(
-				&machine->vsock, message->vsock_answer.id, TAKE_FD(fds->fds[0])),
-			"the guest no longer waits for it, or it is no socket");
-		break;
 	case VMM_CONTROL_REFUSE_VSOCK:
-		answer(client, header,
-			vsock_answer(&machine->vsock, message->vsock_answer.id, -ECONNREFUSED),
-			"the guest no longer waits for it");
-		break;
 	case VMM_CONTROL_CONNECT_BACKEND:
-		answer(client, header,
-			backend_answer(machine, message->backend_answer.id, TAKE_FD(fds->fds[0])),
-			"the device no longer waits for it, or it is no socket");
-		break;
 	case VMM_CONTROL_REFUSE_BACKEND:
-		answer(client, header, backend_answer(machine, message->backend_answer.id, -EBADF),
-			"the device no longer waits for it");
+		settle(client, message, fds);
 		break;
 	default:
 		refuse(client, header, -EOPNOTSUPP, "not supported");
