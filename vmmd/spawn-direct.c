@@ -162,31 +162,14 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 	return 0;
 }
 
-/* Of a process that is no child: what it said last. */
-static int status_of_end(uint32_t end)
-{
-	switch (end) {
-	case VMM_END_POWEROFF:
-	case VMM_END_STOPPED:
-		return VMM_WORKER_EXIT_POWEROFF;
-	case VMM_END_REBOOT:
-		return VMM_WORKER_EXIT_REBOOT;
-	case VMM_END_PANIC:
-	case VMM_END_TRIPLE_FAULT:
-	case VMM_END_WATCHDOG:
-		return VMM_WORKER_EXIT_CRASH;
-	default:
-		return VMM_WORKER_EXIT_FAILURE;
-	}
-}
-
 static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct worker *worker = userdata;
 
 	if (worker->machine->control)
 		control_drain(worker->machine->control);
-	ended(worker, status_of_end(worker->machine->worker_end));
+	/* It is no child: what it said last. */
+	ended(worker, (int)vmm_worker_exit_status(worker->machine->worker_end));
 	return 0;
 }
 

@@ -28,9 +28,9 @@ static int decode_prefix(const uint32_t prefix[4], size_t size)
 	return prefix[3] == size ? 0 : -EBADMSG;
 }
 
-int vmm_broker_decode_hello(const void *data, size_t size, struct vmm_broker_hello *ret_hello)
+/* A message of that size; what stands in it is not looked at. */
+static int decode_message(const void *data, size_t size, void *ret_message, size_t message_size)
 {
-	struct vmm_broker_hello hello;
 	uint32_t prefix[4];
 	int r;
 
@@ -40,9 +40,19 @@ int vmm_broker_decode_hello(const void *data, size_t size, struct vmm_broker_hel
 	r = decode_prefix(prefix, size);
 	if (r < 0)
 		return r;
-	if (size != sizeof(hello))
+	if (size != message_size)
 		return -EBADMSG;
-	memcpy(&hello, data, sizeof(hello));
+	memcpy(ret_message, data, message_size);
+	return 0;
+}
+
+int vmm_broker_decode_hello(const void *data, size_t size, struct vmm_broker_hello *ret_hello)
+{
+	struct vmm_broker_hello hello;
+	int r = decode_message(data, size, &hello, sizeof(hello));
+
+	if (r < 0)
+		return r;
 	if (hello.type != VMM_BROKER_HELLO || hello.reserved != 0)
 		return -EBADMSG;
 	if (!vmm_message_string_ends(hello.name, sizeof(hello.name)) ||
@@ -88,18 +98,10 @@ static int check_answer(const struct vmm_broker_answer *answer)
 int vmm_broker_decode_answer(const void *data, size_t size, struct vmm_broker_answer *ret_answer)
 {
 	struct vmm_broker_answer answer;
-	uint32_t prefix[4];
-	int r;
+	int r = decode_message(data, size, &answer, sizeof(answer));
 
-	if (size < sizeof(prefix))
-		return -EBADMSG;
-	memcpy(prefix, data, sizeof(prefix));
-	r = decode_prefix(prefix, size);
 	if (r < 0)
 		return r;
-	if (size != sizeof(answer))
-		return -EBADMSG;
-	memcpy(&answer, data, sizeof(answer));
 	r = check_answer(&answer);
 	if (r < 0)
 		return r;
@@ -348,4 +350,21 @@ int vmm_broker_receive_handover(
 	if (r < 0)
 		drop_fds(ret_handover);
 	return r;
+}
+
+enum vmm_worker_exit vmm_worker_exit_status(uint32_t end)
+{
+	switch (end) {
+	case VMM_END_POWEROFF:
+	case VMM_END_STOPPED:
+		return VMM_WORKER_EXIT_POWEROFF;
+	case VMM_END_REBOOT:
+		return VMM_WORKER_EXIT_REBOOT;
+	case VMM_END_PANIC:
+	case VMM_END_TRIPLE_FAULT:
+	case VMM_END_WATCHDOG:
+		return VMM_WORKER_EXIT_CRASH;
+	default:
+		return VMM_WORKER_EXIT_FAILURE;
+	}
 }

@@ -112,19 +112,7 @@ int life_resume(struct life *life)
 
 int life_exit_status(const struct life *life)
 {
-	switch (life->end) {
-	case VMM_END_POWEROFF:
-	case VMM_END_STOPPED:
-		return VMM_WORKER_EXIT_POWEROFF;
-	case VMM_END_REBOOT:
-		return VMM_WORKER_EXIT_REBOOT;
-	case VMM_END_PANIC:
-	case VMM_END_TRIPLE_FAULT:
-	case VMM_END_WATCHDOG:
-		return VMM_WORKER_EXIT_CRASH;
-	default:
-		return VMM_WORKER_EXIT_FAILURE;
-	}
+	return vmm_worker_exit_status(life->end);
 }
 
 static const char *end_text(enum vmm_end end)

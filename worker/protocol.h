@@ -61,6 +61,9 @@ enum vmm_worker_exit {
 	VMM_WORKER_EXIT_REBOOT = 133, /* the guest reboots: start again */
 };
 
+/* That of a worker whose machine ended so (enum vmm_end). */
+enum vmm_worker_exit vmm_worker_exit_status(uint32_t end);
+
 /* Descriptors in one message: the kernel's limit. */
 #define VMM_MESSAGE_MAX_FDS 253
 
