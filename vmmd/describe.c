@@ -39,6 +39,20 @@ static void put_key_bool(FILE *f, const char *key, bool yes)
 	fprintf(f, ",\"%s\":%s", key, yes ? "true" : "false");
 }
 
+/* The beginning of an object in an array. */
+static void begin_object(FILE *f, size_t index, const char *key, const char *value)
+{
+	fprintf(f, "%s{\"%s\":", index > 0 ? "," : "", key);
+	put_string(f, value);
+}
+
+/* A key that is there only where it has a value. */
+static void put_key_given(FILE *f, const char *key, const char *value)
+{
+	if (value)
+		put_key_string(f, key, value);
+}
+
 static void put_config(FILE *f, const struct vm_config *config)
 {
 	put_key_string(f, "kernel", config->boot.kernel.value);
@@ -46,11 +60,9 @@ static void put_config(FILE *f, const struct vm_config *config)
 	put_key_string(f, "commandLine", config->boot.command_line.value);
 	fputs(",\"drives\":[", f);
 	for (size_t i = 0; i < config->n_drives; i++) {
-		fputs(i > 0 ? ",{\"name\":" : "{\"name\":", f);
-		put_string(f, config->drives[i].name.value);
+		begin_object(f, i, "name", config->drives[i].name.value);
 		put_key_string(f, "path", config->drives[i].path.value);
-		if (config->drives[i].socket.value)
-			put_key_string(f, "socket", config->drives[i].socket.value);
+		put_key_given(f, "socket", config->drives[i].socket.value);
 		put_key_string(f, "format",
 			config_format_name((enum config_format)config->drives[i].format.value));
 		put_key_bool(f, "readOnly", config->drives[i].read_only.value);
@@ -58,21 +70,17 @@ static void put_config(FILE *f, const struct vm_config *config)
 	}
 	fputs("],\"networks\":[", f);
 	for (size_t i = 0; i < config->n_networks; i++) {
-		fputs(i > 0 ? ",{\"name\":" : "{\"name\":", f);
-		put_string(f, config->networks[i].name.value);
+		begin_object(f, i, "name", config->networks[i].name.value);
 		put_key_string(f, "bridge", config->networks[i].bridge.value);
-		if (config->networks[i].socket.value)
-			put_key_string(f, "socket", config->networks[i].socket.value);
+		put_key_given(f, "socket", config->networks[i].socket.value);
 		put_key_bool(f, "vhost", config->networks[i].vhost.value);
 		fputc('}', f);
 	}
 	fputs("],\"shares\":[", f);
 	for (size_t i = 0; i < config->n_shares; i++) {
-		fputs(i > 0 ? ",{\"tag\":" : "{\"tag\":", f);
-		put_string(f, config->shares[i].tag.value);
+		begin_object(f, i, "tag", config->shares[i].tag.value);
 		put_key_string(f, "path", config->shares[i].path.value);
-		if (config->shares[i].socket.value)
-			put_key_string(f, "socket", config->shares[i].socket.value);
+		put_key_given(f, "socket", config->shares[i].socket.value);
 		put_key_bool(f, "readOnly", config->shares[i].read_only.value);
 		fputc('}', f);
 	}
