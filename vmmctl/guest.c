@@ -2,7 +2,9 @@
 /*
  * guest: ssh, exec, cp and proxy: into the guest without a network. ssh and scp do the work; they
  * get their connection from "vmmctl proxy", as for ssh vmm/NAME by the snippet of ssh_config. Which
- * machine is at the other end is vmmd's word, so its host key is not asked for.
+ * machine is at the other end is vmmd's word, so its host key is not asked for. The connection is
+ * made before they are started: what is in its way is said once, by vmmctl, and a password can be
+ * asked for.
  */
 #include "guest.h"
 
@@ -13,12 +15,15 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
+#include "handover.h"
 #include "relay.h"
 
 /* Between two tries with --timeout=. */
 #define RETRY_NSEC UINT64_C(200000000)
 /* How long a guest may think about one. */
 #define ANSWER_NSEC UINT64_C(10000000000)
+/* As ssh's own failures: another status is that of the command in the guest. */
+#define FAILED 255
 
 int guest_ask(struct ctl *ctl, const char *name, uint32_t port, bool quietly, int *ret_fd)
 {
@@ -133,30 +138,14 @@ static int connect_guest(struct ctl *ctl, const char *name, uint32_t port, int *
 
 static int pass_fd(int fd)
 {
-	union {
-		char data[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {};
-	char byte = 0;
-	struct iovec io = { &byte, 1 };
-	struct msghdr message = {
-		.msg_iov = &io,
-		.msg_iovlen = 1,
-		.msg_control = control.data,
-		.msg_controllen = sizeof(control.data),
-	};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int r;
 
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
 	/* Whoever gets it expects it to block. */
-	if (fcntl(fd, F_SETFL, 0) < 0 || sendmsg(STDOUT_FILENO, &message, MSG_NOSIGNAL) < 0) {
-		ctl_error("--fdpass: stdout is no socket that takes a descriptor: %m");
-		return -errno;
-	}
-	return 0;
+	r = fcntl(fd, F_SETFL, 0) < 0 ? -errno : handover_send(STDOUT_FILENO, fd);
+	if (r < 0)
+		ctl_error(
+			"--fdpass: stdout is no socket that takes a descriptor: %s", strerror(-r));
+	return r;
 }
 
 static int relay_stdio(int fd)
@@ -196,9 +185,13 @@ int verb_proxy(struct ctl *ctl, char **arguments)
 		ctl_error("%s: a port is a number from 0 to %u", arguments[1], UINT32_MAX);
 		return EXIT_FAILURE;
 	}
-	ctl_open_agent(ctl);
-	if (connect_guest(ctl, name, (uint32_t)port, &fd) < 0)
-		return EXIT_FAILURE;
+	if (ctl->fdpass && port == GUEST_SSH_PORT)
+		fd = handover_take(name);
+	if (fd < 0) {
+		ctl_open_agent(ctl);
+		if (connect_guest(ctl, name, (uint32_t)port, &fd) < 0)
+			return EXIT_FAILURE;
+	}
 	if (ctl->fdpass)
 		return pass_fd(fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	return relay_stdio(fd);
@@ -207,17 +200,23 @@ int verb_proxy(struct ctl *ctl, char **arguments)
 /* ---- ssh, exec, cp ---- */
 
 struct command {
-	const char *words[512];
+	char *words[512]; /* owned */
 	size_t n;
 };
 
 static void add(struct command *command, const char *word)
 {
 	if (command->n + 1 < ARRAY_SIZE(command->words))
-		command->words[command->n++] = word;
+		command->words[command->n++] = must_strdup(word);
 }
 
-/* The program and how it reaches machines. What it points to lasts as long as the process. */
+static void command_finish(struct command *command)
+{
+	for (size_t i = 0; i < command->n; i++)
+		free(command->words[i]);
+}
+
+/* The program and how it reaches machines. */
 static void begin_command(struct command *command, const struct ctl *ctl, const char *program)
 {
 	char *proxy = must_printf("ProxyCommand=vmmctl --no-ask-password --timeout=%.1f --fdpass "
@@ -231,21 +230,30 @@ static void begin_command(struct command *command, const struct ctl *ctl, const 
 	add(command, program);
 	add(command, "-o");
 	add(command, proxy);
+	free(proxy);
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		add(command, "-o");
 		add(command, options[i]);
 	}
 }
 
-static int run_command(struct command *command)
+/* Connects to the guest of USER@NAME and becomes the program. Comes back when it cannot. */
+static void run_command(struct ctl *ctl, struct command *command, const char *login)
 {
+	const char *name = strchr(login, '@') + 1;
+	CLEANUP(close_p) int fd = -EBADF;
+
 	if (command->n + 1 >= ARRAY_SIZE(command->words)) {
 		ctl_error("too many arguments");
-		return EXIT_FAILURE;
+		return;
 	}
-	execvp(command->words[0], (char **)command->words);
+	ctl_open_agent(ctl);
+	if (connect_guest(ctl, name, GUEST_SSH_PORT, &fd) < 0)
+		return;
+	ctl_finish(ctl);
+	handover_offer(name, fd);
+	execvp(command->words[0], command->words);
 	ctl_error("%s is needed for this and cannot be run: %m", command->words[0]);
-	return EXIT_FAILURE;
 }
 
 /* "root@web" of "web", "me@web" of itself. NULL after telling. The result lasts. */
@@ -282,12 +290,15 @@ int verb_ssh(struct ctl *ctl, char **arguments)
 	struct command command;
 
 	if (!login)
-		return EXIT_FAILURE;
+		return FAILED;
 	begin_command(&command, ctl, "ssh");
 	add(&command, login);
 	for (size_t i = 1; arguments[i]; i++)
 		add(&command, arguments[i]);
-	return run_command(&command);
+	run_command(ctl, &command, login);
+	command_finish(&command);
+	free(login);
+	return FAILED;
 }
 
 /* A word as the guest's shell is to see it. */
@@ -311,7 +322,7 @@ int verb_exec(struct ctl *ctl, char **arguments)
 	FILE *stream;
 
 	if (!login)
-		return EXIT_FAILURE;
+		return FAILED;
 	stream = must_alloc(open_memstream(&line, &size));
 	for (size_t i = 1; arguments[i]; i++) {
 		if (i > 1)
@@ -326,11 +337,15 @@ int verb_exec(struct ctl *ctl, char **arguments)
 	add(&command, login);
 	add(&command, "--");
 	add(&command, line);
-	return run_command(&command);
+	free(line);
+	run_command(ctl, &command, login);
+	command_finish(&command);
+	free(login);
+	return FAILED;
 }
 
 /* "root@web:/etc/hosts" of "web:/etc/hosts"; what has no machine is a file here. */
-static char *copy_operand(const struct ctl *ctl, char *argument)
+static char *copy_operand(const struct ctl *ctl, char *argument, bool *ret_is_remote)
 {
 	char *colon = strchr(argument, ':'), *slash = strchr(argument, '/'), *login, *operand;
 
@@ -338,6 +353,7 @@ static char *copy_operand(const struct ctl *ctl, char *argument)
 		return must_printf("%s%s", *argument == '-' ? "./" : "", argument);
 	*colon = '\0';
 	login = login_of(ctl, argument);
+	*ret_is_remote = true;
 	operand = login ? must_printf("%s:%s", login, colon + 1) : NULL;
 	free(login);
 	return operand;
@@ -346,7 +362,7 @@ static char *copy_operand(const struct ctl *ctl, char *argument)
 int verb_cp(struct ctl *ctl, char **arguments)
 {
 	struct command command;
-	bool has_remote = false;
+	char *first = NULL;
 
 	begin_command(&command, ctl, "scp");
 	add(&command, "-pr");
@@ -354,16 +370,22 @@ int verb_cp(struct ctl *ctl, char **arguments)
 		add(&command, "-q");
 	add(&command, "--");
 	for (size_t i = 0; arguments[i]; i++) {
-		char *operand = copy_operand(ctl, arguments[i]);
+		bool is_remote = false;
+		char *operand = copy_operand(ctl, arguments[i], &is_remote);
 
 		if (!operand)
-			return EXIT_FAILURE;
-		has_remote = has_remote || strchr(operand, '@');
+			goto finish;
 		add(&command, operand);
+		if (is_remote && !first)
+			first = must_alloc(strndup(operand, strcspn(operand, ":")));
+		free(operand);
 	}
-	if (!has_remote) {
+	if (first)
+		run_command(ctl, &command, first);
+	else
 		ctl_error("one of the files must be a machine's, as in web:/etc/hosts");
-		return EXIT_FAILURE;
-	}
-	return run_command(&command);
+finish:
+	command_finish(&command);
+	free(first);
+	return EXIT_FAILURE;
 }

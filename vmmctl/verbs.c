@@ -233,8 +233,9 @@ const struct verb ctl_verbs[] = {
 	{ "ssh", NULL, "[USER@]NAME [ARGUMENT...]", 1, -1, GROUP_REACH,
 		"Log in to the guest by ssh, without a network", "timeout",
 		"As root if there is no user. Arguments are those of ssh, behind --. --timeout= says\n"
-		"for how long it is tried while the guest boots. Exit status: that of ssh. See INTO\n"
-		"THE GUEST in vmmctl(1) for what the guest needs.",
+		"for how long it is tried while the guest boots. Exit status: that of the\n"
+		"command, or 255 where the guest cannot be reached. See INTO THE GUEST in vmmctl(1)\n"
+		"for what the guest needs.",
 		verb_ssh },
 	{ "exec", NULL, "[USER@]NAME -- COMMAND...", 2, -1, GROUP_REACH,
 		"Run a command in the guest", "timeout",

@@ -40,7 +40,7 @@ def proxies(bus):
     check("all comes back", result.returncode == 0 and result.stdout == data, result.stderr)
     result = run(bus, "proxy", "vmm/web", "9", "--timeout=10", input=b"late")
     check("it tries again", result.returncode == 0 and result.stdout == b"late", result.stderr)
-    for name, port, text in (("web", "22", b"no sshd in the guest"), ("web", "8", b"nothing in the guest"),
+    for name, port, text in (("crash", "22", b"no sshd in the guest"), ("web", "8", b"nothing in the guest"),
                              ("web", "3", b"nothing in the guest"), ("db", "7", b"is not running"),
                              ("wbe", "7", b"Did you mean web?"), ("web", "x", b"a port is"),
                              ("web", "4294967296", b"a port is"), ("locked", "7", b"needs authentication")):
@@ -84,10 +84,59 @@ def programs(bus):
         check(f"{words}", lines[-len(expected):] == expected, lines)
         check(f"{words}: its status", result.returncode == 42, result.returncode)
         check(f"{words}: its proxy", any("fdpass proxy %h 22" in line for line in lines), lines)
+    # One message, and nothing is run.
+    for words, text, status in (
+        (["ssh", "db"], "db is not running", 255),
+        (["ssh", "crash"], "crash: no sshd in the guest", 255),
+        (["exec", "wbe", "true"], "Did you mean web?", 255),
+        (["exec", "locked", "true"], "needs authentication", 255),
+        (["cp", "db:x", "."], "db is not running", 1),
+    ):
+        result = subprocess.run([VMMCTL, *words], env=environment, capture_output=True, encoding="utf-8")
+        check(f"{words}: {text}", result.returncode == status and text in result.stderr and
+              result.stderr.count("vmmctl:") == 1 and not result.stdout, result)
     for words in (["ssh", "-web"], ["ssh", "-oX=y@web"], ["cp", "a", "b"], ["exec", "web"]):
         result = subprocess.run([VMMCTL, "--", *words] if words[0] == "ssh" else [VMMCTL, *words],
                                 env=environment, capture_output=True)
-        check(f"{words} is refused", result.returncode == 1 and not result.stdout, result)
+        check(f"{words} is refused", result.returncode in (1, 255) and not result.stdout, result)
+
+
+def handed_over(bus, mock):
+    """A program that runs its ProxyCommand as ssh does gets the connection that vmmctl has made; another
+    user gets nothing."""
+    tools = bus.directory / "tools"
+    (tools / "ssh").write_text(f"""#!/usr/bin/python3
+import array, os, socket, subprocess, sys
+os.closerange(3, 100)
+command = [w for w in sys.argv if w.startswith("ProxyCommand=")][0].split("=", 1)[1]
+address = b"\\0" + os.environ["VMMCTL_CONNECTION"].split(":")[1].encode()
+if os.geteuid() == 0:
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stranger.connect(address)
+        os._exit(len(stranger.recv(10)))
+    print("stranger", os.waitpid(child, 0)[1])
+def dial(name):
+    ours, theirs = socket.socketpair()
+    subprocess.run(["sh", "-c", "exec " + command.replace("%h", name)], stdout=theirs, check=True)
+    _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4))
+    guest = socket.socket(fileno=array.array("i", ancillary[0][2][:4])[0])
+    guest.sendall(b"hello")
+    print(guest.recv(10).decode(), flush=True)
+dial("web")
+# It is offered once. Then the proxy makes its own.
+dial("web")
+""")
+    environment = {**bus.environment, "PATH": f"{tools}:{VMMCTL.parent}:/usr/bin:/bin"}
+    mock.log()
+    result = subprocess.run([VMMCTL, "ssh", "web"], env=environment, capture_output=True, encoding="utf-8",
+                            timeout=60)
+    expected = (["stranger 0"] if os.geteuid() == 0 else []) + ["hello", "hello"]
+    check("the connection is handed over", result.stdout.splitlines() == expected, result)
+    asked = mock.log().count("connect web 22")
+    check("and made once for it", asked == 2, asked)
 
 
 class Forward:
@@ -153,6 +202,7 @@ def main():
     with PrivateBus(POLICY) as bus, MockDaemon(bus, MOCK) as mock:
         proxies(bus)
         programs(bus)
+        handed_over(bus, mock)
         forwards(bus, mock)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed or passed == 0 else 0

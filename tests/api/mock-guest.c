@@ -193,7 +193,10 @@ int on_connect(sd_bus_message *message, void *userdata, sd_bus_error *error)
 			error, "org.vmmd1.MachineNotRunning", "%s is not running", machine->name);
 	r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
 	assert(r == 0);
-	if (port == 7 || (port == 9 && ++n_tries % 3 == 0)) {
+	printf("connect %s %u\n", machine->name, port);
+	/* web has sshd. */
+	if (port == 7 || (port == 22 && strcmp(machine->name, "web") == 0) ||
+		(port == 9 && ++n_tries % 3 == 0)) {
 		dprintf(fds[1], "OK 1024\n");
 		sd_event_add_io(event, &source, fds[1], EPOLLIN, on_echo, NULL);
 	} else if (port == 3) {
