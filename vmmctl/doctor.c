@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * doctor: what of this host stands in the way of machines, or between them: said with what to do
- * about it. Reads files only, all of them below --root; asks neither vmmd nor systemd.
+ * about it. Reads files below --root, and asks systemd which of our units have failed; never vmmd.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -342,6 +342,66 @@ static void check_permissions(struct doctor *doctor)
 			"only root has a say in what machines are");
 }
 
+/* ---- units ---- */
+
+static void find_failed(struct doctor *doctor, const char *unit)
+{
+	static const char machine[] = "vmm@";
+	const char *suffix = strrchr(unit, '.');
+	CLEANUP(free_p) char *advice = NULL;
+
+	if (strncmp(unit, machine, strlen(machine)) == 0 && suffix) {
+		const char *name = unit + strlen(machine);
+		int n = (int)(suffix - name);
+
+		advice = must_printf("vmmctl status %.*s and vmmctl logs %.*s say why; then vmmctl "
+				     "start %.*s, or systemctl reset-failed %s to leave it.",
+			n, name, n, name, n, name, unit);
+		find(doctor, "units", LEVEL_WARNING, advice, "the machine %.*s has failed", n,
+			name);
+		return;
+	}
+	advice =
+		must_printf("systemctl status %s says why; then systemctl restart %s.", unit, unit);
+	/* Without these two no machine starts. */
+	find(doctor, "units", strncmp(unit, "vmmd.", 5) == 0 ? LEVEL_ERROR : LEVEL_WARNING, advice,
+		"%s has failed", unit);
+}
+
+static void check_units(struct doctor *doctor)
+{
+	sd_bus_message *reply = NULL;
+	struct value units = {};
+	sd_bus *bus = NULL;
+	int r;
+
+	/* The bus is this host's, whatever --root is. */
+	if (doctor->root[0])
+		return;
+	r = sd_bus_open_system(&bus);
+	if (r >= 0)
+		r = sd_bus_call_method(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+			"org.freedesktop.systemd1.Manager", "ListUnitsByPatterns", NULL, &reply,
+			"asas", 1, "failed", 3, "vmm@*", "vmm-*", "vmmd.*");
+	if (r >= 0)
+		r = value_read(reply, &units);
+	for (size_t i = 0; r >= 0 && i < units.n_items; i++) {
+		const struct value *unit = &units.items[i];
+
+		if (unit->n_items > 0 && unit->items[0].type == VALUE_STRING)
+			find_failed(doctor, unit->items[0].string);
+	}
+	/* Where it does not run, check_systemd() has said so. */
+	if (r < 0 && is_there(doctor, "/run/systemd/system"))
+		find(doctor, "units", LEVEL_NOTE, "systemctl --failed lists what has failed.",
+			"systemd cannot be asked about units: %s", strerror(-r));
+	else if (r >= 0 && units.n_items == 0)
+		find(doctor, "units", LEVEL_OK, "", "no machine and nothing of vmmd has failed");
+	value_finish(&units);
+	sd_bus_message_unref(reply);
+	sd_bus_flush_close_unref(bus);
+}
+
 /* ---- the verb ---- */
 
 static void print_findings(const struct ctl *ctl, const struct value *findings)
@@ -373,6 +433,7 @@ int verb_doctor(struct ctl *ctl, char **arguments)
 	static void (*const checks[])(struct doctor * doctor) = {
 		check_kvm,
 		check_systemd,
+		check_units,
 		check_permissions,
 		check_smt,
 		check_mitigations,

@@ -100,7 +100,8 @@ const struct verb ctl_verbs[] = {
 		verb_list_jobs },
 	{ "doctor", NULL, "", 0, 0, GROUP_LOOK,
 		"Say what of this host stands in the way of machines, and what to do", "root",
-		"KVM, systemd, permissions, what CPUs are vulnerable to, SMT, memory. Needs no vmmd.\n"
+		"KVM, systemd, units that have failed, permissions, what CPUs are vulnerable to, SMT,\n"
+		"memory. Needs no vmmd.\n"
 		"Exit status: 1 when there is an error; a warning is none. As root it sees more.",
 		verb_doctor },
 	{ "start", NULL, "NAME...", 1, -1, GROUP_RUN, "Start machines", "no-block job-mode", NULL,

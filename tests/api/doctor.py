@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""doctor.py VMMCTL: what vmmctl doctor says of hosts that are a few files each, and of this one."""
+"""doctor.py VMMCTL MOCK-VMMD: what vmmctl doctor says of hosts that are a few files each, and of this one."""
 
 import json
 import os
@@ -8,7 +8,11 @@ import subprocess
 import sys
 import tempfile
 
-VMMCTL = sys.argv[1]
+from pathlib import Path
+
+from private_bus import MockDaemon, PrivateBus
+
+VMMCTL, MOCK = sys.argv[1:3]
 
 CPU = "sys/devices/system/cpu/"
 MOUNTS = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nsdelegate 0 0\n"
@@ -106,6 +110,33 @@ def findings(changes):
     return found
 
 
+# What units that have failed make of it: the level, words of text and advice.
+UNITS = [
+    ("vmm@web.service", "warning", "the machine web has failed", "vmmctl logs web"),
+    ("vmm@web.service", "warning", "the machine web has failed", "systemctl reset-failed vmm@web.service"),
+    ("vmm-proxy@web.service", "warning", "vmm-proxy@web.service has failed", "systemctl status vmm-proxy@web.service"),
+    ("vmmd.socket", "error", "vmmd.socket has failed", "systemctl restart vmmd.socket"),
+    ("", "ok", "nothing of vmmd has failed", ""),
+]
+
+
+def failed_units():
+    with tempfile.TemporaryDirectory() as directory:
+        policy = Path(directory) / "policy.conf"
+        policy.write_text("""<busconfig><policy context="default">
+            <allow own="*"/><allow send_destination="*"/></policy></busconfig>""")
+        for unit, level, text, advice in UNITS:
+            os.environ["MOCK_FAILED_UNITS"] = unit
+            with PrivateBus(policy) as bus, MockDaemon(bus, MOCK):
+                done = subprocess.run([VMMCTL, "doctor", "--json=short"], capture_output=True, encoding="utf-8",
+                                      env=bus.environment, check=False)
+                of_units = [f for f in json.loads(done.stdout) if f["check"] == "units"]
+                assert len(of_units) == 1 and of_units[0]["level"] == level, (unit, of_units)
+                assert text in of_units[0]["text"] and advice in of_units[0]["advice"], (unit, of_units)
+                assert done.returncode == 1 or level != "error", (unit, done)
+        del os.environ["MOCK_FAILED_UNITS"]
+
+
 def main():
     os.umask(0o022)
     if os.geteuid() != 0:
@@ -120,13 +151,14 @@ def main():
         assert not other, (changes, other)
         assert any(f["check"] == check and f["level"] == level and words in f["text"] + f["advice"] for f in found), (
             changes, found)
+    failed_units()
     # Of this host whatever it is, as long as it is said.
     found = json.loads(doctor("--json=short")[1])
     names = {f["check"] for f in found}
     assert {"kvm", "systemd", "huge-pages"} <= names, names
     kvm = [f for f in found if f["check"] == "kvm"][0]
     assert (kvm["level"] == "ok") == os.path.exists("/dev/kvm"), kvm
-    print(f"{len(CASES) + 2} passed, 0 failed, 0 skipped")
+    print(f"{len(CASES) + len(UNITS) + 2} passed, 0 failed, 0 skipped")
 
 
 main()

@@ -351,8 +351,46 @@ static int enumerate(
 	return 0;
 }
 
+/* systemd's manager, with these units failed: words, each taken to fit the patterns it is asked by.
+ */
+static int on_failed_units(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	CLEANUP(free_p) char *units = strdup(userdata);
+	sd_bus_message *reply = NULL;
+	char *rest = units, *unit;
+	int r;
+
+	assert(units);
+	r = sd_bus_message_new_method_return(message, &reply);
+	assert(r >= 0);
+	sd_bus_message_open_container(reply, 'a', "(ssssssouso)");
+	while ((unit = strtok_r(rest, " ", &rest)))
+		sd_bus_message_append(reply, "(ssssssouso)", unit, "", "loaded", "failed", "failed",
+			"", "/", 0, "", "/");
+	sd_bus_message_close_container(reply);
+	r = sd_bus_send(NULL, reply, NULL);
+	sd_bus_message_unref(reply);
+	return r;
+}
+
+static const sd_bus_vtable systemd_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("ListUnitsByPatterns", "asas", "a(ssssssouso)", on_failed_units,
+		SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_VTABLE_END,
+};
+
+static int be_systemd(char *failed)
+{
+	int r = sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/systemd1",
+		"org.freedesktop.systemd1.Manager", systemd_vtable, failed);
+
+	return r < 0 ? r : sd_bus_request_name(bus, "org.freedesktop.systemd1", 0);
+}
+
 int main(void)
 {
+	char *failed = getenv("MOCK_FAILED_UNITS");
 	struct timespec now;
 	int r;
 
@@ -385,6 +423,8 @@ int main(void)
 		r = sd_bus_add_object_manager(bus, NULL, MANAGER_PATH);
 	if (r >= 0)
 		r = sd_bus_request_name(bus, "org.vmmd1", 0);
+	if (r >= 0 && failed)
+		r = be_systemd(failed);
 	if (r >= 0) {
 		printf("ready\n");
 		r = sd_event_loop(event);

@@ -8,13 +8,17 @@ import signal
 import time
 
 # compadd is what every completion ends in: this one writes down what is offered. _main_complete is
-# what Tab runs; lists are for people.
+# what Tab runs; lists are for people. compinit reads each file of fpath, a thousand of them: it gets
+# ours and the basis, and what those call is loaded by its name.
 SETUP = r"""
 setopt extendedglob
 PS1=
-fpath=({completion} $fpath)
+all=($fpath)
+fpath=({completion} ${{(M)all:#*/Completion(|/Base)}})
 autoload -U compinit
 compinit -u -D
+fpath+=($all)
+autoload -U $^all/_*(N:t)
 compadd() {{
 	local -a offered
 	if [[ " ${{(j: :)@[1,(i)(-|--)]}} " != *" -"[a-zA-Z]#[OAD]" "* ]]; then
@@ -67,7 +71,7 @@ class Zsh:
     def ask(self, keys):
         """Types them, and returns the lines of the file that comes of it."""
         answer = self.work / "offered"
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         os.write(self.fd, keys.encode())
         while not answer.exists():
             if time.monotonic() > end:
