@@ -17,6 +17,7 @@
 
 #include "base/util.h"
 #include "error.h"
+#include "links.h"
 #include "resources.h"
 #include "tap.h"
 
@@ -93,6 +94,7 @@ static int open_file(struct opener *opener, const char *key, const struct config
 {
 	CLEANUP(close_p) int fd = -EBADF;
 	struct stat st;
+	int r;
 
 	if (stat(path->value, &st) < 0)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
@@ -117,6 +119,14 @@ static int open_file(struct opener *opener, const char *key, const struct config
 	if (fstat(fd, ret_st) < 0 || (ret_st->st_mode & S_IFMT) != (st.st_mode & S_IFMT))
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" has just changed", path->value);
+	r = links_check(path->value, ret_st);
+	if (r == -EXDEV)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\" leads to somebody else's file by a symbolic link that is not root's",
+			path->value);
+	if (r < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
+			path->value, strerror(-r));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
