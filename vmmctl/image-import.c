@@ -113,6 +113,10 @@ static int choose_format(struct import *import, char **ret_name)
 				ctl->format);
 			return -EINVAL;
 		}
+	} else if (r < 0 && access(import->path, F_OK) < 0) {
+		r = -errno;
+		ctl_error("%s: %m", import->path);
+		return r;
 	} else if (r < 0) {
 		ctl_error("%s: its name does not say what format it has; --format=raw or "
 			  "--format=qcow2 does",

@@ -113,6 +113,27 @@ static int set_number(const char *option, const char *text, double maximum, doub
 	return 0;
 }
 
+static int add_states(struct ctl *ctl, const char *list)
+{
+	static const char *const states[] = { "inactive", "starting", "running", "paused",
+		"stopping", "failed" };
+
+	add_list(&ctl->states, list);
+	for (size_t i = 0; i < ctl->states.n_items; i++) {
+		bool is_known = false;
+
+		for (size_t j = 0; j < ARRAY_SIZE(states); j++)
+			is_known = is_known || strcmp(ctl->states.items[i], states[j]) == 0;
+		if (!is_known) {
+			ctl_error("--state=%s: it is inactive, starting, running, paused, "
+				  "stopping or failed",
+				ctl->states.items[i]);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 /* Options that set one flag or one string. */
 static bool set_simple(struct ctl *ctl, const char *name, const char *value)
 {
@@ -195,7 +216,7 @@ static int set_option(struct ctl *ctl, const char *name, const char *value)
 		add_list(&ctl->properties, value);
 		ctl->value_only = true;
 	} else if (strcmp(name, "state") == 0) {
-		add_list(&ctl->states, value);
+		return add_states(ctl, value);
 	} else if (strcmp(name, "drive") == 0) {
 		add_word(&ctl->drives, value);
 	} else if (strcmp(name, "network") == 0) {

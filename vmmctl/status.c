@@ -71,6 +71,12 @@ int verb_logs(struct ctl *ctl, char **arguments)
 
 	if (!name)
 		return EXIT_FAILURE;
+	if (!ctl->host && access("/run/systemd/system", F_OK) < 0) {
+		ctl_error("%s: systemd does not run here and keeps no log: what the worker says is "
+			  "in the output of vmmd",
+			name);
+		return EXIT_FAILURE;
+	}
 	unit = must_printf("vmm@%s.service", name);
 	print_log(ctl, unit, ctl->follow);
 	return EXIT_SUCCESS;

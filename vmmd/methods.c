@@ -102,7 +102,7 @@ int method_start(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	replace = mode[0] == 0 || strcmp(mode, "replace") == 0;
 	if (!replace && strcmp(mode, "fail") != 0)
 		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-			"Unknown mode \"%.32s\": replace or fail", mode);
+			"\"%.32s\" is no mode: it is replace or fail", mode);
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "start", method_start, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
@@ -477,7 +477,7 @@ int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	all = strcmp(whom, "all") == 0;
 	if (!all && whom[0] && strcmp(whom, "leader") != 0)
 		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-			"Unknown whom \"%.32s\": leader or all", whom);
+			"\"%.32s\" cannot be signalled: it is leader or all", whom);
 	if (signal < 1 || signal > SIGRTMAX)
 		return sd_bus_error_setf(
 			error, SD_BUS_ERROR_INVALID_ARGS, "%d is not a signal", signal);
