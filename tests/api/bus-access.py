@@ -13,19 +13,10 @@ import time
 from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
+from tally import check, finish
 
 NOBODY = 65534
 vmmctl, mock, policy = (Path(p).resolve() for p in sys.argv[1:4])
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-    print(("ok: " if good else "FAILED: ") + what, "" if good else detail)
 
 
 def busctl(bus, *words, user=NOBODY):
@@ -90,5 +81,4 @@ with PrivateBus(policy) as bus:
         time.sleep(0.5)
         signals.terminate()
         check("signals are sent", b"JobRemoved" in signals.communicate()[0])
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(1 if failed else 0)
+sys.exit(finish())

@@ -11,18 +11,9 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from tally import check, finish
+
 directory = Path(sys.argv[1])
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-    print(("ok: " if good else "FAILED: ") + what, "" if good else detail)
-
 
 described = set()
 for path in directory.glob("org.vmmd1.*.xml"):
@@ -66,5 +57,4 @@ for annotation in policy.iter("annotate"):
 example = (source / "policy/50-vmmd-example.rules").read_text()
 named = set(re.findall(r'"(org\.vmmd1[.\w-]+)"', example))
 check("the example's actions exist", named and named <= known, named - known)
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(1 if failed else 0)
+sys.exit(finish())

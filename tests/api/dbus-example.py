@@ -10,18 +10,9 @@ import sys
 from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
+from tally import check, finish
 
 EXAMPLE, MOCK, POLICY = (Path(p).resolve() for p in sys.argv[1:4])
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what} {detail}")
 
 
 def run(bus, *names):
@@ -44,5 +35,4 @@ with PrivateBus(POLICY) as bus, MockDaemon(bus, MOCK) as mock:
     check("a failure is its status", result.returncode == 1, result.stdout)
     result = run(bus, "nothing")
     check("an error has its name", "org.vmmd1.NoSuchMachine" in result.stderr, result.stderr)
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(1 if failed else 0)
+sys.exit(finish())

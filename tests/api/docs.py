@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
+from tally import check, finish
 from zsh import Zsh
 
 VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS, VMMD = (
@@ -23,16 +24,6 @@ VMMCTL, MOCK, POLICY, MAN, COMPLETION, UNITS, DBUS, VMMD = (
 )
 HEADERS = DBUS.parent / "libvmmcore/include/vmmcore"
 PAGES = ["vmmctl.1", "vmmd.8", "vmm@.service.8", "vmm.vm.5", "org.vmmd1.5", "vmm-metrics.7", "vmm-proxy@.service.8"]
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what} {detail}")
 
 
 def output(*words):
@@ -169,5 +160,4 @@ def completion():
 
 manual()
 completion()
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(1 if failed else 0)
+sys.exit(finish())

@@ -16,18 +16,9 @@ import time
 from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
+from tally import check, finish
 
 VMMCTL, MOCK, POLICY = (Path(p).resolve() for p in sys.argv[1:4])
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what} {detail}")
 
 
 def run(bus, *words, **more):
@@ -204,8 +195,7 @@ def main():
         programs(bus)
         handed_over(bus, mock)
         forwards(bus, mock)
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed or passed == 0 else 0
+    return finish()
 
 
 sys.exit(main())

@@ -20,17 +20,9 @@ import termios
 import time
 from pathlib import Path
 
+from tally import check, finish
+
 VMMCTL = Path(sys.argv[1]).resolve()
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what} {detail}")
 
 
 def vmmctl(root, *words, **more):
@@ -205,8 +197,7 @@ def main():
         interrupted(work, root, images)
         shows_progress(work, root, images)
         in_use(root, images)
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed or passed == 0 else 0
+    return finish()
 
 
 sys.exit(main())

@@ -11,18 +11,9 @@ import sys
 from pathlib import Path
 
 from private_bus import MockDaemon, PrivateBus
+from tally import check, finish
 
 VMMCTL, MOCK, POLICY = (Path(p).resolve() for p in sys.argv[1:4])
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {what} {detail}")
 
 
 class Monitor:
@@ -66,8 +57,7 @@ def main():
         check("the end of vmmd is seen", "machine" not in events[-1], events)
         for monitor in (every, one, plain):
             monitor.end()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed or passed == 0 else 0
+    return finish()
 
 
 sys.exit(main())

@@ -14,17 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tally import check, finish
+
 source, build = (Path(p).resolve() for p in sys.argv[1:3])
-passed = failed = 0
-
-
-def check(what, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-    print(("ok: " if good else "FAILED: ") + what, "" if good else detail)
 
 
 def blocks():
@@ -91,5 +83,4 @@ for directory in sorted(p.name for p in source.iterdir() if (p / "meson.build").
     if directory.startswith("build") or directory == "packages":
         continue
     check(f"the layout names {directory}/", f"{directory}/" in text)
-print(f"{passed} passed, {failed} failed, 0 skipped")
-sys.exit(1 if failed else 0)
+sys.exit(finish())
