@@ -96,8 +96,9 @@ static int write_settings(sd_bus_message *message, enum vmm_device_kind kind, co
 /* A warning is about something that does not count; who types it now wants to know. */
 static int check_messages(const struct config_messages *messages, sd_bus_error *error)
 {
+	static const char ignored[] = ", ignored";
 	const struct config_message *first;
-	char *text;
+	char *text, *word;
 
 	if (messages->n_items == 0)
 		return 0;
@@ -106,6 +107,10 @@ static int check_messages(const struct config_messages *messages, sd_bus_error *
 		first = &messages->items[0];
 	if (asprintf(&text, "%s%s%s", first->key, first->key[0] ? ": " : "", first->text) < 0)
 		text = NULL;
+	/* In a file it would be; here nothing is done. */
+	word = text ? strstr(text, ignored) : NULL;
+	if (word)
+		memmove(word, word + strlen(ignored), strlen(word + strlen(ignored)) + 1);
 	return bus_error_set(error, -VMMD_E_BAD_CONFIGURATION, text);
 }
 

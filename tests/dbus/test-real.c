@@ -450,7 +450,7 @@ START_TEST(test_attach_and_detach)
 	expect_attach(bus, drive, "two", (const char *const[4]){ "Path", "/" }, bad, "a directory");
 	expect_attach(bus, drive, "two", (const char *const[4]){}, bad, "is required");
 	expect_attach(bus, drive, "two", (const char *const[4]){ "Path", path, "Pth", "x" }, bad,
-		"[Drive] Pth=");
+		"[Drive] Pth=: unknown key; did you mean Path=");
 	expect_attach(bus, drive, "two", (const char *const[4]){ "Path", "/x\n[Boot]" },
 		"org.freedesktop.DBus.Error.InvalidArgs", "setting");
 	expect_attach(bus, drive, "two", (const char *const[4]){ "Path", path, "Name", "x" },
