@@ -47,13 +47,13 @@ boots() {
 # All of Debian, with its systemd.
 boots_debian() {
 	local flavour=$1 transport=$2 name=debian-$1-$2
-	guest_machine "$name" "Machine.CPUs=2" "Machine.Transport=$transport" \
+	guest_machine "$name" "Machine.Transport=$transport" \
 		"Boot.Kernel=$images/vmlinuz-$flavour" "Boot.Initrd=$images/initrd-$flavour" \
 		"$(with_run "$questions; echo failed: \$(systemctl list-units --failed --no-legend --plain)")"
 	systemctl start "vmm@$name"
 	wait_console "$name" 150 'vmm-run: exit 0'
 	wait_end "$name" 60 0
-	answers "$name" "$flavour" "$transport" 2
+	answers "$name" "$flavour" "$transport" 1
 	matches "failed units of $name" "$(run_output "$name")" 'failed:'
 	equals "failed units of $name" "$(answer "$name" failed)" ""
 	journalctl --sync
@@ -63,9 +63,9 @@ boots_debian() {
 # With each kernel in CI: both of its forms, both transports, one vCPU and four.
 for flavour in cloud amd64; do
 	add "$flavour-vmlinuz-1" 240 boots "$flavour" vmlinuz 1
-	add "$flavour-vmlinux-4" 240 boots "$flavour" vmlinux 4
+	add_smp "$flavour-vmlinux-4" 300 boots "$flavour" vmlinux 4
 	add_soak "$flavour-vmlinux-1" 240 boots "$flavour" vmlinux 1
-	add_soak "$flavour-vmlinuz-4" 240 boots "$flavour" vmlinuz 4
+	add_soak_smp "$flavour-vmlinuz-4" 300 boots "$flavour" vmlinuz 4
 done
 add debian-cloud-pci 240 boots_debian cloud pci
 add debian-amd64-mmio 240 boots_debian amd64 mmio

@@ -68,5 +68,5 @@ library() {
 }
 
 add install 60 install_commands
-add tour 400 tour
+add_smp tour 500 tour
 add library 240 library

@@ -51,5 +51,5 @@ prompt() {
 }
 
 add cloud-vmlinuz-1 180 prompt cloud vmlinuz 1 shell
-add amd64-vmlinux-4 180 prompt amd64 vmlinux 4 shell
-add debian 240 prompt cloud vmlinux 2 systemd
+add_smp amd64-vmlinux-4 240 prompt amd64 vmlinux 4 shell
+add debian 240 prompt cloud vmlinux 1 systemd
