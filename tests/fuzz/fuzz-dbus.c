@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -48,7 +49,7 @@ static struct method {
 } methods[96];
 static size_t n_methods;
 
-static char root[] = "/tmp/vmmd-fuzz-dbus.XXXXXX";
+static char root[] = P_tmpdir "/vmmd-fuzz-dbus-XXXXXX";
 static sd_event *event;
 static struct bus *bus;
 static struct manager *manager;
