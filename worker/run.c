@@ -361,6 +361,8 @@ static int wait_for_guest(struct machine *machine)
 	if (machine->spec->ready_port != 0)
 		r = vsock_await_port(machine, machine->spec->ready_port, port_answers);
 	send_status(machine);
+	/* That it runs is progress, whether or not it has come to writing. */
+	machine->seen_progress = UINT64_MAX;
 	on_extend(machine->extend, 0, machine);
 	return r;
 }
