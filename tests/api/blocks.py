@@ -16,11 +16,11 @@ env = dict(os.environ, CC=('ccache ' if shutil.which('ccache') and CC[0] != 'cca
 
 with tempfile.TemporaryDirectory() as root:
     def setup(folder, blocks):
-        return run(['meson', 'setup', folder, SOURCE_ROOT, f'-Dblocks={blocks}', '-Dtests=false',
+        return run(['meson', 'setup', folder, SOURCE_ROOT, f'-Dblocks={blocks}', '-Dtests=disabled',
                     '-Dservice=false', '--buildtype=plain'], env=env)
 
     check(run(['meson', 'setup', os.path.join(root, 'bad'), SOURCE_ROOT, '-Dblocks=no-such-block',
-               '-Dtests=false', '-Dservice=false'], env=env) is None, 'a block that is not there is refused')
+               '-Dtests=disabled', '-Dservice=false'], env=env) is None, 'a block that is not there is refused')
     for block in table:
         folder = os.path.join(root, block)
         built = setup(folder, block) is not None and run(['ninja', '-C', folder]) is not None

@@ -54,6 +54,15 @@ named = found["packages"].replace("\\\n", "").split()
 check("apt-get installs", named[:3] == ["sudo", "apt-get", "install"], found["packages"])
 check("the packages that building needs", sorted(named[3:]) == sorted(" ".join(needed).split()),
       found["packages"])
+# Of the packages here only those: what has a .pc file and is not of them is not found.
+with tempfile.TemporaryDirectory() as tree:
+    for package in named[3:]:
+        files = subprocess.run(["dpkg", "-L", package], capture_output=True, encoding="utf-8")
+        for path in re.findall(r"^/.*\.pc$", files.stdout, re.M):
+            (Path(tree) / Path(path).name).symlink_to(path)
+    setup = next(commands(found["build"])).split()
+    setup[setup.index("build")] = f"{tree}/build"
+    run(" ".join(setup), cwd=source, env={**os.environ, "PKG_CONFIG_LIBDIR": tree})
 with tempfile.TemporaryDirectory() as tree:
     for entry in source.iterdir():
         if not entry.name.startswith("build") and entry.name != ".git":
