@@ -100,11 +100,11 @@ static int check_network(struct checker *checker, const struct config_network *n
 		r = check_absent(checker, limits[i].key, limits[i].number, 0,
 			"is for networks that the machine serves itself, not for those with "
 			"Socket= or Vhost=");
-	if (r >= 0)
-		r = check_absent(checker, "Queues", &network->queues, 1,
-			"is for networks that the machine serves itself, not for those with "
-			"Socket= or Vhost=");
 	if (r < 0 || !network->socket.value)
+		return r;
+	r = check_absent(checker, "Queues", &network->queues, 1,
+		"is for taps, not for networks with Socket=");
+	if (r < 0)
 		return r;
 	if (network->bridge.value)
 		r = say(checker, network->socket.where, "Socket",

@@ -415,9 +415,10 @@ static int open_network(struct opener *opener, const struct config_network *netw
 			"\"%s\": %s", network->name.value, reason);
 	for (size_t i = 0; i < n; i++)
 		add_fd(opener, &fds[i]);
-	return network->vhost.value
-		       ? open_vhost(opener, "[Network] Vhost=", network->vhost.where, "net")
-		       : 0;
+	/* One for each pair of queues; to see whether there is any, one is enough. */
+	for (size_t i = 0; network->vhost.value && i < MAX(n, (size_t)1) && r >= 0; i++)
+		r = open_vhost(opener, "[Network] Vhost=", network->vhost.where, "net");
+	return r;
 }
 
 /* What there is one of. */

@@ -13,8 +13,8 @@
 enum {
 	RESOURCES_TIMEOUT_SEC = 20,
 	RESOURCES_MAX_CHILDREN = 64,
-	/* kvm, kernel, initrd, drives, a network's tap by its queues and vhost, shares */
-	RESOURCES_MAX_FDS = 4 + CONFIG_MAX_DRIVES + (CONFIG_MAX_PAIRS + 1) * CONFIG_MAX_NETWORKS +
+	/* kvm, kernel, initrd, vsock, drives, a network's taps and vhosts, shares */
+	RESOURCES_MAX_FDS = 4 + CONFIG_MAX_DRIVES + 2 * CONFIG_MAX_PAIRS * CONFIG_MAX_NETWORKS +
 			    CONFIG_MAX_SHARES,
 	/* How long a back end that is not there yet is waited for: at a start, and later. */
 	RESOURCES_START_PATIENCE_MSEC = 5000,

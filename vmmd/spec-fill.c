@@ -141,9 +141,10 @@ void spec_fill_network(struct vmm_spec_network *to, const char *machine,
 	};
 	if (!network->socket.value) {
 		to->n_taps = (uint32_t)network->queues.value;
-		for (uint32_t i = 0; i < to->n_taps; i++)
+		for (uint32_t i = 0; i < to->n_taps; i++) {
 			to->tap_fds[i] = fd_index + i;
-		to->vhost_fds[0] = network->vhost.value ? fd_index + 1 : 0;
+			to->vhost_fds[i] = network->vhost.value ? fd_index + to->n_taps + i : 0;
+		}
 	}
 	copy_text(to->id, sizeof(to->id), network->name.value);
 	tap_mac(machine, network, to->mac);
@@ -235,8 +236,9 @@ size_t spec_fill(struct vmm_spec *spec, const struct machine *machine,
 				.fd = n,
 				.reconnect_msec = (uint32_t)network->reconnect.value * 1000,
 			};
-		n += (network->socket.value ? 1 : (uint32_t)network->queues.value) +
-		     (network->vhost.value ? 1 : 0);
+		n += network->socket.value
+			     ? 1
+			     : (uint32_t)network->queues.value * (network->vhost.value ? 2 : 1);
 	}
 	spec->n_shares = (uint32_t)config->n_shares;
 	for (size_t i = 0; i < config->n_shares; i++)

@@ -295,20 +295,31 @@ static int add_kernel(
 	return machine_add_transport(machine, virtio);
 }
 
+static void close_all(const int *fds, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		vmm_base_close(fds[i]);
+}
+
 static int add_kernel_network(struct machine_virtio *virtio, struct vmm_virtio_vhost_config *config,
 	const struct vmm_spec_network *network)
 {
 	struct machine *machine = virtio->machine;
-	CLEANUP(close_p) int vhost_fd = machine_take_fd(machine, network->vhost_fds[0]);
-	CLEANUP(close_p) int tap_fd = machine_take_fd(machine, network->tap_fds[0]);
 	char what[64];
+	int r;
 
+	static_assert(VMM_SPEC_MAX_TAPS <= VMM_VHOST_MAX_PAIRS, "a pair each");
 	snprintf(what, sizeof(what), "network %s", virtio->id);
-	if (network->n_taps != 1)
-		return machine_fail_config(machine, "%s: vhost has one pair of queues", what);
-	config->vhost_fd = vhost_fd;
-	config->tap_fd = tap_fd;
-	return add_kernel(virtio, what, config);
+	config->n_pairs = network->n_taps;
+	for (unsigned int i = 0; i < network->n_taps; i++) {
+		config->vhost_fds[i] = machine_take_fd(machine, network->vhost_fds[i]);
+		config->tap_fds[i] = machine_take_fd(machine, network->tap_fds[i]);
+	}
+	r = add_kernel(virtio, what, config);
+	/* It has duplicates. */
+	close_all(config->vhost_fds, network->n_taps);
+	close_all(config->tap_fds, network->n_taps);
+	return r;
 }
 
 int backend_add_vsock(struct machine *machine)
@@ -316,7 +327,7 @@ int backend_add_vsock(struct machine *machine)
 	CLEANUP(close_p) int fd = machine_take_fd(machine, machine->spec->vsock_vhost_fd);
 	struct vmm_virtio_vhost_config config = {
 		.device_type = VMM_VHOST_VSOCK,
-		.vhost_fd = fd,
+		.vhost_fds = { fd },
 		.cid = machine->spec->vsock_cid,
 	};
 

@@ -27,19 +27,18 @@ struct type {
 	uint16_t device_type;
 	uint32_t pci_class_code;
 	unsigned int n_queues;
-	unsigned int n_served; /* by the kernel */
 	uint64_t hidden_features;
 };
 
 static const struct type *find_type(uint16_t device_type)
 {
 	static const struct type types[] = {
-		{ VMM_VHOST_NET, 0x020000, 2, 2, NET_CONTROL_FEATURES },
-		{ VMM_VHOST_BLK, 0x010000, 1, 0, 0 },
-		{ VMM_VHOST_VSOCK, 0x078000, 3, 2, 0 },
-		{ VMM_VHOST_FS, 0x018000, 2, 0, FS_F_NOTIFICATION },
+		{ VMM_VHOST_NET, 0x020000, 2, NET_CONTROL_FEATURES },
+		{ VMM_VHOST_BLK, 0x010000, 1, 0 },
+		{ VMM_VHOST_VSOCK, 0x078000, 3, 0 },
+		{ VMM_VHOST_FS, 0x018000, 2, FS_F_NOTIFICATION },
 	};
-	static const struct type other = { 0, 0, 1, 0, 0 };
+	static const struct type other = { 0, 0, 1, 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (types[i].device_type == device_type)
@@ -56,8 +55,8 @@ static_assert(sizeof(struct fs_config_space) == 40, "virtio_fs_config");
 
 static int op_process(void *userdata, unsigned int queue_index, struct vmm_virtqueue *queue)
 {
-	/* Nobody calls vmm_virtio_process() of this device: its thread has the kicks. */
-	return 0;
+	/* Called in the thread alone, which has the kicks, and for the control queue alone. */
+	return net_control_process(userdata, queue);
 }
 
 /* The three below: under all data locks. */
@@ -163,8 +162,15 @@ static void make_config_space(struct vmm_virtio_vhost *vhost)
 	const struct vmm_virtio_vhost_config *config = &vhost->config;
 
 	vhost->config_size_bytes = config->config_size_bytes;
-	if (config->config_size_bytes > 0) {
+	if (config->config_size_bytes > 0)
 		memcpy(vhost->config_space, config->config_space, config->config_size_bytes);
+	if (vhost->n_pairs > 1) {
+		struct vmm_le16 n_pairs = vmm_le16_make((uint16_t)vhost->n_pairs);
+
+		memcpy(vhost->config_space + NET_CONFIG_MAX_PAIRS, &n_pairs, sizeof(n_pairs));
+		vhost->config_size_bytes = MAX(vhost->config_size_bytes, (size_t)NET_CONFIG_BYTES);
+	} else if (config->config_size_bytes > 0) {
+		return;
 	} else if (config->device_type == VMM_VHOST_FS) {
 		struct fs_config_space space = {
 			/* The first queue is for high priority. */
@@ -209,7 +215,7 @@ static int read_first_config(struct vmm_virtio_vhost *vhost)
 static int choose_features(struct vmm_virtio_vhost *vhost, uint64_t *ret_features)
 {
 	uint64_t features =
-		vhost->kernel ? kernel_features(vhost) : vmm_vhost_user_features(vhost->user);
+		vhost->n_pairs ? kernel_features(vhost) : vmm_vhost_user_features(vhost->user);
 	uint64_t protocol = vhost->user ? vmm_vhost_user_protocol_features(vhost->user) : 0;
 	const struct type *type = find_type(vhost->config.device_type);
 	bool recovers = vhost->user && vhost->config.reconnect_nsec > 0;
@@ -232,6 +238,8 @@ static int choose_features(struct vmm_virtio_vhost *vhost, uint64_t *ret_feature
 		/* Where a packed ring stands cannot be seen in it. */
 		features &= ~VMM_VIRTIO_F_RING_PACKED;
 	features &= ~type->hidden_features;
+	if (vhost->n_pairs > 1)
+		features |= NET_F_CTRL_VQ | NET_F_MQ;
 	if (vhost->config.device_type == VMM_VHOST_BLK && vhost->n_queues == 1)
 		features &= ~BLK_F_MQ;
 	if (vhost->config.device_type == VMM_VHOST_NET && !vhost->config_is_theirs &&
@@ -294,8 +302,9 @@ static int set_up(struct vmm_virtio_vhost *vhost)
 	vhost->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vhost->wake_fd < 0)
 		return -errno;
-	vhost->n_queues = vhost->config.n_queues ? vhost->config.n_queues : type->n_queues;
-	vhost->n_served = MIN(vhost->n_queues, type->n_served);
+	vhost->n_queues = type->n_queues;
+	if (vhost->config.connect && vhost->config.n_queues)
+		vhost->n_queues = vhost->config.n_queues;
 	r = vhost->config.connect ? session_connect(vhost) : kernel_open(vhost);
 	if (r < 0)
 		return r;
@@ -338,7 +347,9 @@ int vmm_virtio_vhost_new(
 	vhost->config = *config;
 	vhost->mem = config->mem;
 	vhost->queue_size = config->queue_size ? config->queue_size : DEFAULT_QUEUE_SIZE;
-	vhost->wake_fd = vhost->tap_fd = vhost->inflight.fd = vhost->relay_region.fd = -EBADF;
+	vhost->wake_fd = vhost->inflight.fd = vhost->relay_region.fd = -EBADF;
+	for (unsigned int i = 0; i < VMM_VHOST_MAX_PAIRS; i++)
+		vhost->tap_fds[i] = -EBADF;
 	pthread_mutex_init(&vhost->lock, NULL);
 	sem_init(&vhost->started, 0, 0);
 	r = set_up(vhost);
@@ -354,8 +365,7 @@ struct vmm_virtio_vhost *vmm_virtio_vhost_free(struct vmm_virtio_vhost *vhost)
 		return NULL;
 	thread_stop(vhost);
 	vmm_vhost_user_free(vhost->user);
-	vmm_vhost_free(vhost->kernel);
-	vmm_base_close(vhost->tap_fd);
+	kernel_close(vhost);
 	session_forget_inflight(vhost);
 	relay_free(vhost);
 	for (unsigned int i = 0; vhost->queues && i < vhost->n_queues; i++) {

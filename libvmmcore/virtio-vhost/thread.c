@@ -18,7 +18,7 @@ void thread_wake(struct vmm_virtio_vhost *vhost)
 
 static bool is_connected(const struct vmm_virtio_vhost *vhost)
 {
-	return vhost->user || vhost->kernel;
+	return vhost->user || vhost->n_pairs > 0;
 }
 
 static void note(struct vmm_virtio_vhost *vhost, int error)
@@ -58,7 +58,7 @@ static void lose(struct vmm_virtio_vhost *vhost, int error)
 {
 	uint64_t now_nsec = vmm_base_now_nsec();
 
-	if (vhost->kernel) {
+	if (vhost->n_pairs > 0) {
 		/* The kernel does not come back with anything else. */
 		kernel_stop(vhost);
 		note(vhost, error);
@@ -76,7 +76,7 @@ static void lose(struct vmm_virtio_vhost *vhost, int error)
 
 static void start(struct vmm_virtio_vhost *vhost)
 {
-	int r = vhost->kernel ? kernel_start(vhost) : session_start(vhost);
+	int r = vhost->n_pairs > 0 ? kernel_start(vhost) : session_start(vhost);
 
 	if (r < 0) {
 		lose(vhost, r);
@@ -89,7 +89,7 @@ static void stop(struct vmm_virtio_vhost *vhost)
 {
 	int r;
 
-	if (vhost->kernel) {
+	if (vhost->n_pairs > 0) {
 		r = kernel_stop(vhost);
 		note(vhost, r);
 	} else if (vhost->user) {
@@ -125,6 +125,7 @@ static void connect_again(struct vmm_virtio_vhost *vhost)
 static void forget(struct vmm_virtio_vhost *vhost)
 {
 	session_forget_inflight(vhost);
+	kernel_forget(vhost);
 	for (unsigned int i = 0; i < vhost->n_queues; i++) {
 		vhost->queues[i].state = (struct vmm_virtqueue_state){ 0 };
 		if (vhost->relayed)
@@ -236,12 +237,21 @@ static bool forwards(const struct vmm_virtio_vhost *vhost)
 		       (vhost->is_failed && vhost->config.device_type == VMM_VHOST_BLK));
 }
 
+static bool is_control(const struct vmm_virtio_vhost *vhost, const struct vhost_queue *queue)
+{
+	return vhost->has_control && queue->index == vhost->control_queue;
+}
+
 static void serve_queue(struct vmm_virtio_vhost *vhost, struct vhost_queue *queue, bool called)
 {
 	int r;
 
 	if (!queue->driver.is_enabled)
 		return;
+	if (is_control(vhost, queue)) {
+		vmm_virtio_process(vhost->device, queue->index);
+		return;
+	}
 	if (!vhost->relayed) {
 		if (called && vmm_base_eventfd_clear(queue->call_fd, NULL) == 0)
 			vmm_virtio_interrupt(vhost->device, queue->index);
@@ -312,7 +322,8 @@ static unsigned int fill_polls(struct vmm_virtio_vhost *vhost, struct pollfd *po
 	};
 	for (unsigned int i = 0; i < vhost->n_queues; i++) {
 		const struct vhost_queue *queue = &vhost->queues[i];
-		bool kick = queue->driver.is_enabled && forwards(vhost);
+		bool kick =
+			queue->driver.is_enabled && (forwards(vhost) || is_control(vhost, queue));
 
 		polls[n++] = (struct pollfd){
 			.fd = vhost->is_running ? queue->call_fd : -1,

@@ -2,8 +2,8 @@
 /*
  * virtio-vhost: what its files share. device.c: the device as driver and monitor see it, and what
  * the types have of their own; thread.c: what happens when; session.c: a vhost-user back end, from
- * its connection to its running queues; kernel.c: the same for the kernel; relay.c: the rings
- * between.
+ * its connection to its running queues; kernel.c: the same for the kernel; net-control.c: the
+ * control queue of a network that the kernel serves; relay.c: the rings between.
  *
  * What is marked "locked" is under vhost->lock, which is a leaf; what a relay has is under the
  * data lock of the device; all else belongs to the thread, once it runs.
@@ -22,6 +22,12 @@
 #define BLK_F_MQ (UINT64_C(1) << 12)
 #define BLK_CONFIG_NUM_QUEUES 34
 #define BLK_CONFIG_BYTES 60
+
+/* VIRTIO 1.2, 5.1.3 and 5.1.4 */
+#define NET_F_CTRL_VQ (UINT64_C(1) << 17)
+#define NET_F_MQ (UINT64_C(1) << 22)
+#define NET_CONFIG_MAX_PAIRS 8
+#define NET_CONFIG_BYTES 10
 
 /* One request on its way: what was taken from the guest, and where it stands in our ring. */
 struct relay_slot {
@@ -88,7 +94,7 @@ struct vmm_virtio_vhost {
 	size_t config_size_bytes;
 	bool config_is_theirs; /* the back end's, with MQ of ours */
 	bool relayed;
-	unsigned int n_queues, n_served, queue_size;
+	unsigned int n_queues, queue_size;
 	struct vhost_queue *queues; /* owned */
 	pthread_t thread;
 	bool has_thread;
@@ -103,12 +109,19 @@ struct vmm_virtio_vhost {
 
 	/* The thread's. */
 	struct vmm_vhost_user *user; /* owned; NULL: not connected */
-	struct vmm_vhost *kernel;    /* owned; NULL: it is vhost-user */
-	int tap_fd;                  /* owned */
-	bool is_running;             /* the back end has our queues */
-	bool is_wanted;              /* the driver uses the device */
-	bool is_draining;            /* relayed: paused when nothing is in flight any more */
-	bool is_resetting;           /* relayed: reset when nothing is in flight any more */
+	/* The kernel: of each pair of queues; of a vsock the first alone. n_pairs 0: vhost-user. */
+	struct vmm_vhost *kernels[VMM_VHOST_MAX_PAIRS]; /* owned */
+	int tap_fds[VMM_VHOST_MAX_PAIRS];               /* owned; -EBADF */
+	unsigned int n_pairs;
+	unsigned int n_attached;     /* taps: those of the pairs in use */
+	unsigned int n_pairs_wanted; /* by the driver; 1 until it says so */
+	bool has_control;            /* the driver uses the control queue, which is */
+	unsigned int control_queue;
+
+	bool is_running;   /* the back end has our queues */
+	bool is_wanted;    /* the driver uses the device */
+	bool is_draining;  /* relayed: paused when nothing is in flight any more */
+	bool is_resetting; /* relayed: reset when nothing is in flight any more */
 	bool is_failed;
 	struct vmm_vhost_user_inflight inflight;
 	uint64_t deadline_nsec; /* 0: none */
@@ -140,6 +153,14 @@ int kernel_open(struct vmm_virtio_vhost *vhost);
 uint64_t kernel_features(const struct vmm_virtio_vhost *vhost);
 int kernel_start(struct vmm_virtio_vhost *vhost);
 int kernel_stop(struct vmm_virtio_vhost *vhost);
+/* The driver has reset the device. */
+void kernel_forget(struct vmm_virtio_vhost *vhost);
+void kernel_close(struct vmm_virtio_vhost *vhost);
+/* How many pairs frames are spread over. 0 or a negative errno. */
+int kernel_set_pairs(struct vmm_virtio_vhost *vhost, unsigned int n_pairs);
+
+/* net-control.c: as process() of virtio.h */
+int net_control_process(struct vmm_virtio_vhost *vhost, struct vmm_virtqueue *queue);
 
 /* thread.c */
 int thread_start(struct vmm_virtio_vhost *vhost);

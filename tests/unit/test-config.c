@@ -280,9 +280,9 @@ static const struct {
 		"E web.vm:7: [Network] Vhost=: is for taps: Socket= is served by another process\n" },
 	{ BOOT "[Network]\nName=a\nVhost=yes\n", "" },
 	{ BOOT "[Network]\nName=a\nQueues=8\n", "" },
-	{ BOOT "[Network]\nName=a\nQueues=2\nVhost=yes\n",
-		"E web.vm:5: [Network] Queues=: is for networks that the machine serves itself, not for "
-		"those with Socket= or Vhost=\n" },
+	{ BOOT "[Network]\nName=a\nQueues=8\nVhost=yes\n", "" },
+	{ BOOT "[Network]\nName=a\nQueues=2\nSocket=/s\n",
+		"E web.vm:5: [Network] Queues=: is for taps, not for networks with Socket=\n" },
 	{ BOOT "[Share]\nTag=a\nPath=/a\nReadOnly=yes\n[Share]\nTag=b\nSocket=/s\n", "" },
 	{ BOOT "[Share]\nTag=a\n",
 		"E web.vm:3: [Share] Path=: is required and not set, and there is no Socket=\n" },

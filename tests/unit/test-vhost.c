@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * vhost: what the kernel is asked, without a kernel: this program has an ioctl() of its own that
- * writes down what it got. tests/vhost/kernel.c has the same calls on the real devices.
+ * writes down what it got. tests/vhost/test-kernel.c has the same calls on the real devices.
  */
 #include <vmmcore/vhost.h>
 

@@ -632,7 +632,7 @@ START_TEST(test_bad_configs)
 	/* No descriptor of a vhost device. */
 	config.connect = NULL;
 	config.device_type = VMM_VHOST_NET;
-	config.vhost_fd = -EBADF;
+	config.vhost_fds[0] = -EBADF;
 	ck_assert_int_eq(vmm_virtio_vhost_new(&config, &vhost), -EBADF);
 	ck_assert_ptr_null(vhost);
 }

@@ -132,6 +132,41 @@ END_TEST
 
 static const struct spec_sockets sockets = { .control_fd = 98, .vsock_fd = 99 };
 
+/* Each pair of queues has its own vhost: all taps first, then those, then the next network's. */
+START_TEST(test_spec_vhost)
+{
+	static const char text[] = "[Boot]\nKernel=/k\n[Vsock]\nVhost=yes\n"
+				   "[Network]\nName=a\nQueues=3\nVhost=yes\n"
+				   "[Network]\nName=b\n"
+				   "[Network]\nName=c\nVhost=yes\n";
+	struct machine machine = { .name = "web", .config = load(text), .handed.uid = 61200 };
+	struct resources_result result = { .n_fds = 12 };
+	struct vmm_spec *spec = malloc(sizeof(*spec));
+	int fds[VMM_HANDOVER_MAX_FDS];
+	char reason[VMM_TEXT_SIZE] = "";
+	size_t n;
+
+	for (size_t i = 0; i < result.n_fds; i++)
+		result.fds[i] = 100 + (int)i;
+	n = spec_fill(spec, &machine, &result, &sockets, fds);
+	ck_assert_uint_eq(n, 14);
+	ck_assert_int_eq(vmm_spec_check(spec, sizeof(*spec), n, reason, sizeof(reason)), 0);
+	ck_assert_str_eq(reason, "");
+	ck_assert_uint_eq(spec->networks[0].n_taps, 3);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(fds[spec->networks[0].tap_fds[i]], 102 + i);
+		ck_assert_int_eq(fds[spec->networks[0].vhost_fds[i]], 105 + i);
+	}
+	ck_assert_int_eq(fds[spec->networks[1].tap_fds[0]], 108);
+	ck_assert_uint_eq(spec->networks[1].vhost_fds[0], 0);
+	ck_assert_int_eq(fds[spec->networks[2].tap_fds[0]], 109);
+	ck_assert_int_eq(fds[spec->networks[2].vhost_fds[0]], 110);
+	ck_assert_int_eq(fds[spec->vsock_vhost_fd], 111);
+	vm_config_free(machine.config);
+	free(spec);
+}
+END_TEST
+
 START_TEST(test_spec)
 {
 	struct machine machine = { .name = "web", .config = load(whole), .handed.uid = 61200 };
@@ -551,6 +586,7 @@ int main(void)
 	tcase_add_test(logic, test_unit_facts);
 	tcase_add_test(logic, test_tap_names);
 	tcase_add_test(logic, test_spec);
+	tcase_add_test(logic, test_spec_vhost);
 	tcase_add_loop_test(logic, test_audit_records, 0, (int)ARRAY_SIZE(records));
 	tcase_add_test(logic, test_long_description);
 	tcase_add_test(logic, test_vsock_cid);

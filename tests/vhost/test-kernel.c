@@ -54,10 +54,13 @@ static void tear_down(void)
 static void make(const char *path, struct vmm_virtio_vhost_config *config)
 {
 	config->mem = driver.mem;
-	config->vhost_fd = open(path, O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(config->vhost_fd, 0);
+	for (unsigned int i = 0; i < MAX(config->n_pairs, 1u); i++) {
+		config->vhost_fds[i] = open(path, O_RDWR | O_CLOEXEC);
+		ck_assert_int_ge(config->vhost_fds[i], 0);
+	}
 	ck_assert_int_eq(vmm_virtio_vhost_new(config, &vhost), 0);
-	close(config->vhost_fd);
+	for (unsigned int i = 0; i < MAX(config->n_pairs, 1u); i++)
+		close(config->vhost_fds[i]);
 	driver_attach(&driver, vmm_virtio_vhost_device(vhost));
 }
 
@@ -101,7 +104,7 @@ START_TEST(test_net)
 	uint32_t len;
 
 	make_tap();
-	config.tap_fd = tap_fd;
+	config.tap_fds[0] = tap_fd;
 	make("/dev/vhost-net", &config);
 	for (unsigned int round = 0; round < 2; round++) {
 		/* The second time after a reset. */

@@ -31,7 +31,9 @@
  *   |---------------------------------------------------|-------------------------------------|
  *   | ring that virtqueue refuses                       | NEEDS_RESET; nobody is told of it   |
  *   | guest breaks its ring: direct                     | the back end's affair               |
- *   | guest breaks its ring: relayed                    | the queue stops, NEEDS_RESET        |
+ *   | guest breaks its ring: relayed, or of control     | the queue stops, NEEDS_RESET        |
+ *   | control command that there is not, or with        | ERR                                 |
+ *   |   arguments that are not allowed                  |                                     |
  *   | back end breaks the protocol, hangs, goes         | it is cut off; recovery             |
  *   | back end completes what is not in flight, more    | it is cut off; recovery             |
  *   |   than there is, or longer than its buffers       | (a length is cut)                   |
@@ -58,6 +60,7 @@
 VMM_BEGIN_DECLS
 
 #define VMM_VHOST_MAX_QUEUE_SIZE 1024
+#define VMM_VHOST_MAX_PAIRS 8 /* of the kernel's network */
 
 /* Device types with defaults of their own (VIRTIO 1.2, 5). */
 #define VMM_VHOST_NET 1
@@ -86,7 +89,7 @@ struct vmm_virtio_vhost_config {
 	struct vmm_mem *mem;     /* borrowed, outlives the device; memfds or files */
 	uint16_t device_type;    /* VMM_VHOST_NET... or any other */
 	uint32_t pci_class_code; /* 0: that of the type */
-	unsigned int n_queues;   /* 0: net, vsock 2; blk: the back end's number; fs 2; else 1 */
+	unsigned int n_queues;   /* of a back end; 0: net 2; blk: its own number; fs 2; else 1 */
 	unsigned int queue_size; /* power of two; 0: 256 */
 	uint64_t hidden_features;
 
@@ -115,9 +118,15 @@ struct vmm_virtio_vhost_config {
 	uint64_t timeout_nsec;   /* of a back end's answer; 0: VMM_VHOST_USER_TIMEOUT_NSEC */
 	enum vmm_vhost_rings rings;
 
-	/* The kernel, where connect is NULL. The descriptors are duplicated. */
-	int vhost_fd;
-	int tap_fd;   /* net: one queue pair of a tap with IFF_VNET_HDR */
+	/*
+	 * The kernel, where connect is NULL. The descriptors are duplicated. net: each pair of
+	 * queues has a vhost and a queue of one tap with IFF_VNET_HDR; several, with
+	 * IFF_MULTI_QUEUE, come with a control queue, which the thread serves. vsock: the first
+	 * vhost alone.
+	 */
+	unsigned int n_pairs; /* 0: 1 */
+	int vhost_fds[VMM_VHOST_MAX_PAIRS];
+	int tap_fds[VMM_VHOST_MAX_PAIRS];
 	uint64_t cid; /* vsock */
 };
 
