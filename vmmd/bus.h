@@ -108,6 +108,12 @@ int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error 
  */
 int method_machine_name(struct bus *bus, sd_bus_message *message, char buffer[VMM_NAME_SIZE],
 	const char **ret_name, sd_bus_error *error);
+/*
+ * That name, what types says after it as sd_bus_message_read() takes it (NULL for nothing), and
+ * flags of which none is known yet.
+ */
+int method_arguments(struct bus *bus, sd_bus_message *message, char buffer[VMM_NAME_SIZE],
+	const char **ret_name, sd_bus_error *error, const char *types, ...);
 /* InvalidArgs where flags has other bits than known. */
 int method_check_flags(uint64_t flags, uint64_t known, sd_bus_error *error);
 

@@ -152,14 +152,9 @@ static int method_undefine(sd_bus_message *message, void *userdata, sd_bus_error
 	struct bus *bus = userdata;
 	char buffer[VMM_NAME_SIZE], *text = NULL;
 	const char *name;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "t", &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, NULL);
 	if (r < 0)
 		return r;
 	r = polkit_check(

@@ -102,16 +102,11 @@ int method_resize_drive(sd_bus_message *message, void *userdata, sd_bus_error *e
 	struct bus *bus = userdata;
 	char buffer[VMM_NAME_SIZE];
 	const char *name, *id;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "stt", &id, &drive.size_bytes, &flags);
+	r = method_arguments(bus, message, buffer, &name, error, "st", &id, &drive.size_bytes);
 	if (r >= 0)
 		r = device_check_id(id, error);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
 	if (r < 0)
 		return r;
 	memcpy(drive.id, id, strlen(id));

@@ -38,15 +38,10 @@ int method_connect_vsock(sd_bus_message *message, void *userdata, sd_bus_error *
 	char buffer[VMM_NAME_SIZE];
 	struct machine *machine;
 	const char *name;
-	uint64_t flags;
 	uint32_t port;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "ut", &port, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, "u", &port);
 	if (r < 0)
 		return r;
 	r = polkit_check(
@@ -73,14 +68,10 @@ int method_resize_console(sd_bus_message *message, void *userdata, sd_bus_error 
 	struct bus *bus = userdata;
 	char buffer[VMM_NAME_SIZE];
 	const char *name;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "qqt", &console.rows, &console.columns, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(
+		bus, message, buffer, &name, error, "qq", &console.rows, &console.columns);
 	if (r < 0)
 		return r;
 	r = polkit_check(
@@ -137,14 +128,9 @@ int method_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *err
 	struct bus *bus = userdata;
 	char buffer[VMM_NAME_SIZE];
 	const char *name;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "tt", &target.bytes, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, "t", &target.bytes);
 	if (r < 0)
 		return r;
 	r = polkit_check(

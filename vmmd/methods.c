@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -56,6 +57,23 @@ int method_check_flags(uint64_t flags, uint64_t known, sd_bus_error *error)
 	return 0;
 }
 
+int method_arguments(struct bus *bus, sd_bus_message *message, char buffer[VMM_NAME_SIZE],
+	const char **ret_name, sd_bus_error *error, const char *types, ...)
+{
+	uint64_t flags;
+	va_list list;
+	int r = method_machine_name(bus, message, buffer, ret_name, error);
+
+	if (r >= 0 && types) {
+		va_start(list, types);
+		r = sd_bus_message_readv(message, types, list);
+		va_end(list);
+	}
+	if (r >= 0)
+		r = sd_bus_message_read(message, "t", &flags);
+	return r < 0 ? r : method_check_flags(flags, 0, error);
+}
+
 /* A request that is answered later. */
 static int keep_request(struct bus *bus, sd_bus_message *message, sd_bus_error *error)
 {
@@ -89,14 +107,9 @@ int method_start(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	char buffer[VMM_NAME_SIZE], *text = NULL;
 	const char *name, *mode;
 	bool replace;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "st", &mode, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, "s", &mode);
 	if (r < 0)
 		return r;
 	replace = mode[0] == 0 || strcmp(mode, "replace") == 0;
@@ -138,15 +151,11 @@ int method_stop(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	struct bus *bus = userdata;
 	char buffer[VMM_NAME_SIZE], *text = NULL;
 	const char *name, *how_name;
-	uint64_t timeout_usec, flags;
+	uint64_t timeout_usec;
 	enum stop_how how;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "stt", &how_name, &timeout_usec, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, "st", &how_name, &timeout_usec);
 	if (r < 0)
 		return r;
 	if (read_how(how_name, &how) < 0)
@@ -168,14 +177,9 @@ int method_reboot(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	char buffer[VMM_NAME_SIZE], *text = NULL;
 	const char *name, *how_name;
 	enum stop_how how;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "st", &how_name, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, "s", &how_name);
 	if (r < 0)
 		return r;
 	if (read_how(how_name, &how) < 0 || (how != STOP_AUTO && how != STOP_FORCE))
@@ -357,14 +361,9 @@ static int simple_request(sd_bus_message *message, struct bus *bus, const char *
 {
 	char buffer[VMM_NAME_SIZE];
 	const char *name;
-	uint64_t flags;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "t", &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, NULL);
 	if (r < 0)
 		return r;
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, verb, handler, error);
@@ -463,15 +462,10 @@ int method_kill(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	const char *name, *whom;
 	char *text = NULL;
 	int32_t signal;
-	uint64_t flags;
 	bool all;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = sd_bus_message_read(message, "sit", &whom, &signal, &flags);
-	if (r >= 0)
-		r = method_check_flags(flags, 0, error);
+	r = method_arguments(bus, message, buffer, &name, error, "si", &whom, &signal);
 	if (r < 0)
 		return r;
 	all = strcmp(whom, "all") == 0;
