@@ -80,6 +80,7 @@ int launch_parse(struct launch *launch, int argc, char **argv, const char *const
 	struct option options[MAX_OPTIONS] = {
 		{ "worker", required_argument, NULL, 'w' },
 		{ "kernel", required_argument, NULL, 'k' },
+		{ "initrd", required_argument, NULL, 'i' },
 		{ "cmdline", required_argument, NULL, 'c' },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "drive", required_argument, NULL, 'd' },
@@ -91,7 +92,7 @@ int launch_parse(struct launch *launch, int argc, char **argv, const char *const
 	struct vmm_spec *spec = &launch->spec;
 	const char *drive = NULL, *engine = "auto";
 	uint32_t n_queues = 1;
-	int option, n = 9;
+	int option, n = 10;
 
 	if (vmm_netns_new(&launch->netns_fd) < 0)
 		launch->netns_fd = -EBADF;
@@ -110,6 +111,9 @@ int launch_parse(struct launch *launch, int argc, char **argv, const char *const
 			break;
 		case 'k':
 			spec->kernel_fd = add_file(launch, optarg, O_RDONLY);
+			break;
+		case 'i':
+			spec->initrd_fd = add_file(launch, optarg, O_RDONLY);
 			break;
 		case 'c':
 			snprintf(spec->command_line, sizeof(spec->command_line), "%s", optarg);

@@ -3,7 +3,7 @@
  * launch: what launch.c and creation.c share: the spec of a machine from options, and a worker's
  * exec. The options that both take:
  *
- *	--worker=PATH --kernel=PATH --cmdline=TEXT --memory=MIB --mmio
+ *	--worker=PATH --kernel=PATH --initrd=PATH --cmdline=TEXT --memory=MIB --mmio
  *	--drive=PATH --queues=N --engine=auto|threads|io_uring --tap=NAME
  *
  * Whatever fails ends the process with a text.

@@ -6,6 +6,7 @@ import sys
 import time
 
 import block
+import boot
 import inprocess
 import many
 import network
@@ -95,7 +96,8 @@ def idle(bench):
 
 
 SUITES = {'start': start, 'memory': memory, 'idle': idle,
-          **block.SUITES, **network.SUITES, **many.SUITES, **inprocess.SUITES, **units.SUITES}
+          **block.SUITES, **network.SUITES, **many.SUITES, **inprocess.SUITES, **units.SUITES,
+          **boot.SUITES}
 
-# Those that need it: of this machine, or of the bed.
-WITH_SYSTEMD = set(units.SUITES)
+# Those whose guests, or units, run elsewhere than the others', which they say themselves.
+ELSEWHERE = {*units.SUITES, *boot.SUITES}
