@@ -43,6 +43,9 @@ static int for_jobs(struct ctl *ctl, char **arguments, const char *member, const
 			status = EXIT_FAILURE;
 		sd_bus_message_unref(reply);
 	}
+	/* While they run: of a unit without a job systemd would read all files for the answer. */
+	for (size_t i = 0; strcmp(member, "StartMachine") == 0 && i < jobs.n_items; i++)
+		ctl_warn_stale(ctl, jobs.items[i].machine);
 	if (ctl->block && jobs_wait(ctl, &jobs) != EXIT_SUCCESS)
 		status = EXIT_FAILURE;
 	jobs_finish(&jobs);
@@ -51,13 +54,6 @@ static int for_jobs(struct ctl *ctl, char **arguments, const char *member, const
 
 int verb_start(struct ctl *ctl, char **arguments)
 {
-	for (size_t i = 0; arguments[i]; i++) {
-		const char *name = ctl_machine_name(arguments[i]);
-
-		if (!name || ctl_connect(ctl) < 0)
-			return EXIT_FAILURE;
-		ctl_warn_stale(ctl, name);
-	}
 	return for_jobs(ctl, arguments, "StartMachine", ctl->job_mode ? ctl->job_mode : "replace");
 }
 

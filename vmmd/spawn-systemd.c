@@ -38,6 +38,19 @@ static const char *job_result(const char *result)
 	return "failed";
 }
 
+/*
+ * A unit's new state comes before the end of the job that made it, and was looked at then: where
+ * that is all there is to know, nobody waits for systemd to tell it again.
+ */
+static bool has_started(const struct job *job, const char *result)
+{
+	struct unit *unit = unit_of(job->machine);
+
+	return job->kind == JOB_START && strcmp(result, "done") == 0 && unit &&
+	       unit_facts_state(&unit->facts) == UNIT_ACTIVE &&
+	       job->machine->unit_state == UNIT_ACTIVE;
+}
+
 static int on_job_removed(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	struct systemd *systemd = userdata;
@@ -53,7 +66,10 @@ static int on_job_removed(sd_bus_message *message, void *userdata, sd_bus_error 
 		if (!job->unit_job || strcmp(job->unit_job, path) != 0)
 			continue;
 		free(TAKE_PTR(job->unit_job));
-		unit_refresh(job->machine, job, job_result(result));
+		if (has_started(job, result))
+			job_finish(job, "done");
+		else
+			unit_refresh(job->machine, job, job_result(result));
 		return 0;
 	}
 	return 0;
