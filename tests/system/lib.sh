@@ -182,6 +182,12 @@ run_output() {
 
 # For the reports of failures.
 machine_logs() {
+	local _
+	# Twice: whether a guest's vCPUs still do something.
+	for _ in 1 2; do
+		ps -C vmmd-worker,tinyvmm -L -o pid,tid,psr,stat,time,wchan:20,comm
+		sleep 1
+	done
 	systemctl --no-pager list-units --all 'vmm@*' 'vmm-drive@*' 'vmm-share@*' 'vmmd*'
 	journalctl -q --no-pager -o short-monotonic --since "$TEST_SINCE" -u 'vmm@*' -u 'vmm-drive@*' \
 		-u 'vmm-share@*' -u vmmd.service -u vmmd.socket -u init.scope | tail -n 120
