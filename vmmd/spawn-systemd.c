@@ -22,7 +22,6 @@
 
 #define PRIVATE_ADDRESS "unix:path=/run/systemd/private"
 
-#define RETRY_USEC (UINT64_C(200) * 1000)
 #define KILL_USEC (UINT64_C(10) * 1000 * 1000)
 #define CALL_USEC (UINT64_C(5) * 1000 * 1000)
 
@@ -82,8 +81,14 @@ static int got_unit_job(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 	const sd_bus_error *error = sd_bus_message_get_error(reply);
 	const char *path;
 
-	if (!job)
+	if (request_lost(call, reply) || !job)
 		return 0;
+	/* It has ended before it could be asked to. */
+	if (job->kind == JOB_STOP && sd_bus_error_has_name(error, SYSTEMD ".NoSuchUnit")) {
+		unit_forget(job->machine);
+		job_finish(job, "done");
+		return 0;
+	}
 	if (error) {
 		job_fail(job, -VMMD_E_START_FAILED, error->message);
 		return 0;
@@ -98,46 +103,62 @@ static int got_unit_job(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 	return 0;
 }
 
-/* StartUnit, StopUnit or RestartUnit. job NULL: nobody waits. */
-static int unit_verb(struct machine *machine, const char *verb, struct job *job)
+static int send_verb(struct call *call)
 {
-	struct systemd *systemd = systemd_of(machine);
+	struct systemd *systemd = call->systemd;
+	struct machine *machine = manager_find(systemd->manager, call->name);
+	struct job *job = call_job(call);
 	CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-	struct call *call;
 	int r;
 
-	if (!systemd->bus)
-		return -ENOTCONN;
+	if (!machine || (call->job_id && !job))
+		return -ENOENT;
+	/* Only the answer was lost: its worker has gone meanwhile. */
+	if (job && job->kind == JOB_REBOOT && machine->leader != job->old_leader) {
+		job->watch_unit = true;
+		job_accept(job);
+		free(call);
+		return 0;
+	}
 	r = sd_bus_message_new_method_call(
-		systemd->bus, &message, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE, verb);
+		systemd->bus, &message, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE, call->verb);
 	if (r >= 0)
 		r = sd_bus_message_append(message, "ss", machine->unit, "replace");
-	if (r < 0)
-		return r;
-	call = call_new(machine);
-	if (!call)
-		return -ENOMEM;
-	call->job_id = job ? job->id : 0;
-	return call_send(systemd, message, got_unit_job, call, NULL);
+	return r < 0 ? r : call_send(systemd, message, got_unit_job, call, NULL);
 }
 
-static void begin(struct job *job, const char *verb)
+static void verb_failed(struct call *call, int error, const char *text)
 {
-	int r = unit_verb(job->machine, verb, job);
+	struct job *job = call_job(call);
 
-	if (r < 0)
-		job_fail(job, -VMMD_E_START_FAILED,
-			r == -ENOTCONN ? "systemd cannot be reached" : strerror(-r));
+	if (job)
+		job_fail(job, -VMMD_E_START_FAILED, text ? text : strerror(-error));
+}
+
+/* StartUnit, StopUnit or RestartUnit. job NULL: nobody waits. */
+static void unit_verb(struct machine *machine, const char *verb, struct job *job)
+{
+	struct call *call = call_new(machine);
+
+	if (call) {
+		call->verb = verb;
+		call->job_id = job ? job->id : 0;
+		call->send = send_verb;
+		call->fail = verb_failed;
+		request_send(call);
+	} else if (job) {
+		job_fail(job, -VMMD_E_START_FAILED, strerror(ENOMEM));
+	}
 }
 
 static void systemd_start(struct job *job)
 {
-	begin(job, "StartUnit");
+	unit_verb(job->machine, "StartUnit", job);
 }
 
 static void systemd_stop(struct job *job)
 {
-	begin(job, "StopUnit");
+	unit_verb(job->machine, "StopUnit", job);
 }
 
 static int got_kill(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
@@ -146,37 +167,56 @@ static int got_kill(sd_bus_message *reply, void *userdata, sd_bus_error *ret_err
 	const sd_bus_error *error = sd_bus_message_get_error(reply);
 	spawn_done_t done = call->done;
 
+	/* A second SIGKILL is as good as one; not so of others. */
+	if (call->signal == SIGKILL && request_lost(call, reply))
+		return 0;
 	if (done)
 		done(call->userdata, error ? -sd_bus_error_get_errno(error) : 0,
 			error ? error->message : NULL);
 	return 0;
 }
 
+static int send_kill(struct call *call)
+{
+	struct systemd *systemd = call->systemd;
+	struct machine *machine = manager_find(systemd->manager, call->name);
+	CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+	int r;
+
+	/* Not another worker, which has come since. */
+	if (!machine || machine->leader != call->leader)
+		return -ESRCH;
+	r = sd_bus_message_new_method_call(
+		systemd->bus, &message, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE, "KillUnit");
+	if (r >= 0)
+		r = sd_bus_message_append(message, "ssi", machine->unit, call->all ? "all" : "main",
+			(int32_t)call->signal);
+	return r < 0 ? r : call_send(systemd, message, got_kill, call, NULL);
+}
+
+static void kill_failed(struct call *call, int error, const char *text)
+{
+	if (call->done)
+		call->done(call->userdata, error, text);
+}
+
 static void systemd_kill(
 	struct machine *machine, bool all, int signal, spawn_done_t done, void *userdata)
 {
-	struct systemd *systemd = systemd_of(machine);
-	CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-	struct call *call = NULL;
-	int r = -ENOTCONN;
+	struct call *call = call_new(machine);
 
-	if (systemd->bus)
-		r = sd_bus_message_new_method_call(systemd->bus, &message, SYSTEMD, SYSTEMD_PATH,
-			MANAGER_INTERFACE, "KillUnit");
-	if (r >= 0)
-		r = sd_bus_message_append(
-			message, "ssi", machine->unit, all ? "all" : "main", (int32_t)signal);
-	if (r >= 0) {
-		call = call_new(machine);
-		r = call ? 0 : -ENOMEM;
-	}
-	if (r >= 0) {
+	if (call) {
+		call->leader = machine->leader;
+		call->all = all;
+		call->signal = signal;
 		call->done = done;
 		call->userdata = userdata;
-		r = call_send(systemd, message, got_kill, call, NULL);
+		call->send = send_kill;
+		call->fail = kill_failed;
+		request_send(call);
+	} else if (done) {
+		done(userdata, -ENOMEM, NULL);
 	}
-	if (r < 0 && done)
-		done(userdata, r, NULL);
 }
 
 static int on_kill_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -209,9 +249,11 @@ static void systemd_force(struct machine *machine)
 
 static void systemd_restart(struct job *job)
 {
+	struct machine *machine = job->machine;
+
 	job->watch_unit = false;
-	begin(job, "RestartUnit");
-	systemd_kill(job->machine, true, SIGKILL, NULL, NULL);
+	unit_verb(machine, "RestartUnit", job);
+	systemd_kill(machine, true, SIGKILL, NULL, NULL);
 }
 
 static void systemd_cancel(struct job *job)
@@ -228,8 +270,11 @@ static int got_identity(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 	struct machine *machine = manager_find(call->systemd->manager, call->name);
 	struct unit_facts facts = {};
 	char user[sizeof("vmm-") + VMM_NAME_SIZE], text[128] = "";
-	sd_bus_slot *slot = call->slot; /* nobody can cancel any more */
+	sd_bus_slot *slot;
 
+	if (request_lost(call, reply))
+		return 0;
+	slot = call->slot; /* nobody can cancel any more */
 	snprintf(user, sizeof(user), "vmm-%s", call->name);
 	if (!machine || !unit_of(machine) || sd_bus_message_is_method_error(reply, NULL) ||
 		unit_facts_read(&facts, reply) < 0)
@@ -256,51 +301,47 @@ static int got_identity(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 	return 0;
 }
 
+static int send_question(struct call *call)
+{
+	struct machine *machine = manager_find(call->systemd->manager, call->name);
+
+	return machine ? call_get_all(machine, SYSTEMD ".Service", got_identity, call, &call->slot)
+		       : -ENOENT;
+}
+
+static void question_failed(struct call *call, int error, const char *text)
+{
+	call->done(call->userdata, error, text);
+}
+
 static void *systemd_authenticate(
 	struct machine *machine, const struct peer *peer, spawn_done_t done, void *userdata)
 {
 	struct call *call = call_new(machine);
-	sd_bus_slot *slot;
-	int r;
 
-	if (call) {
-		call->peer = *peer;
-		call->done = done;
-		call->userdata = userdata;
-	}
-	r = call_get_all(machine, SYSTEMD ".Service", got_identity, call, &slot);
-	if (r < 0) {
-		done(userdata, r, r == -ENOTCONN ? "systemd cannot be reached" : NULL);
+	if (!call) {
+		done(userdata, -ENOMEM, NULL);
 		return NULL;
 	}
-	call->slot = slot;
-	return slot;
+	call->peer = *peer;
+	call->done = done;
+	call->userdata = userdata;
+	call->send = send_question;
+	call->fail = question_failed;
+	return request_send(call) ? call : NULL;
 }
 
 static void systemd_authenticate_cancel(void *handle)
 {
-	sd_bus_slot_unref(handle);
+	request_cancel(handle);
 }
 
 /* ---- the connection ---- */
 
-static int connect_systemd(struct systemd *systemd);
-
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct systemd *systemd = userdata;
-
-	systemd->retry = sd_event_source_unref(systemd->retry);
-	connect_systemd(systemd);
-	return 0;
-}
-
-static void retry_later(struct systemd *systemd)
+static void connect_again(struct systemd *systemd)
 {
 	systemd->bus = sd_bus_close_unref(systemd->bus);
-	if (!systemd->retry)
-		sd_event_add_time_relative(systemd->manager->event, &systemd->retry,
-			CLOCK_MONOTONIC, RETRY_USEC, 10000, on_retry, systemd);
+	systemd_retry_later(systemd);
 }
 
 static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *error)
@@ -309,10 +350,11 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
 	struct manager *manager = systemd->manager;
 
 	log_info("the connection to systemd has ended, connecting again");
-	/* Their end may be told to nobody: the units' states decide. */
+	/* Their end may be told to nobody: the units' states decide. Others have not begun yet. */
 	for (size_t i = 0; i < manager->n_jobs; i++)
-		manager->jobs[i]->watch_unit = true;
-	retry_later(systemd);
+		if (manager->jobs[i]->accepted)
+			manager->jobs[i]->watch_unit = true;
+	connect_again(systemd);
 	return 0;
 }
 
@@ -349,13 +391,14 @@ static int add_matches(struct systemd *systemd)
 	return r;
 }
 
-static int connect_systemd(struct systemd *systemd)
+int systemd_connect(struct systemd *systemd)
 {
 	bool private = true;
 	int r;
 
+	/* Where there is a socket and nobody listens, systemd is about to. */
 	r = open_private(&systemd->bus);
-	if (r < 0) {
+	if (r < 0 && r != -ECONNREFUSED) {
 		private = false;
 		r = sd_bus_open_system(&systemd->bus);
 	}
@@ -373,14 +416,14 @@ static int connect_systemd(struct systemd *systemd)
 	if (r < 0) {
 		if (log_limit_ok(&systemd->limit))
 			log_error("systemd cannot be reached: %s", strerror(-r));
-		retry_later(systemd);
+		connect_again(systemd);
 	}
 	return r;
 }
 
 static int systemd_enumerate(struct manager *manager)
 {
-	connect_systemd(manager->spawn);
+	systemd_connect(manager->spawn);
 	return 0;
 }
 
@@ -402,6 +445,7 @@ static void systemd_finish(struct manager *manager)
 	if (!systemd)
 		return;
 	sd_event_source_disable_unref(systemd->retry);
+	requests_forget(systemd);
 	sd_bus_flush_close_unref(systemd->bus);
 	free(systemd);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * spawn-systemd: what its files share. spawn-systemd.c starts and stops, unit-watch.c follows what
- * the units do, unit-facts.c reads their properties.
+ * spawn-systemd: what its files share. spawn-systemd.c starts and stops, spawn-wait.c keeps what
+ * systemd cannot hear now, unit-watch.c follows what the units do, unit-facts.c reads their
+ * properties.
  */
 #ifndef VMMD_SPAWN_SYSTEMD_H
 #define VMMD_SPAWN_SYSTEMD_H
@@ -16,6 +17,11 @@
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define UNIT_PATH SYSTEMD_PATH "/unit"
 #define MANAGER_INTERFACE SYSTEMD ".Manager"
+
+enum {
+	REQUEST_SEC = 5, /* for how long a request waits for systemd; less than BROKER_HELLO_SEC */
+	REQUESTS_MAX_WAITING = 2048,
+};
 
 struct unit_facts {
 	char active_state[24];
@@ -46,12 +52,15 @@ struct systemd {
 	struct manager *manager; /* borrowed */
 	sd_bus *bus;             /* owned; NULL while PID 1 cannot be reached */
 	sd_event_source *retry;  /* owned */
+	struct call *waiting;    /* owned: requests, in their order */
+	size_t n_waiting;
 	struct log_limit limit;
 };
 
 /* machine->spawn: what systemd said last of the unit. */
 struct unit {
 	struct unit_facts facts;
+	bool listed;                 /* by unit_list_all() */
 	sd_event_source *kill_timer; /* owned */
 };
 
@@ -65,6 +74,18 @@ struct call {
 	void *userdata;
 	struct peer peer;  /* pidfd is not ours */
 	sd_bus_slot *slot; /* owned, where someone may cancel */
+
+	/* Of a request, which may wait. */
+	struct call *next;
+	uint64_t deadline_usec; /* CLOCK_MONOTONIC; 0: not sent yet */
+	/* Takes over call, or fails with a negative errno: -ENOTCONN waits. */
+	int (*send)(struct call *call);
+	/* It was never answered, or not sent. text may be NULL. */
+	void (*fail)(struct call *call, int error, const char *text);
+	const char *verb; /* static: StartUnit, StopUnit, ... */
+	pid_t leader;     /* KillUnit: of the worker that is meant */
+	bool all;
+	int signal;
 };
 
 struct systemd *systemd_of(const struct machine *machine);
@@ -76,19 +97,38 @@ struct call *call_new(struct machine *machine);
 /* The job it is about, where that is still there. */
 struct job *call_job(const struct call *call);
 /*
- * Sends message; reply is called with call, which goes when the answer has come, or the bus. Frees
- * call when it fails.
+ * Sends message; reply is called with call, which goes when the answer has come, or the bus. Does
+ * not take over call when it fails.
  */
 int call_send(struct systemd *systemd, sd_bus_message *message, sd_bus_message_handler_t reply,
 	struct call *call, sd_bus_slot **ret_slot);
-/* Properties.GetAll of the machine's unit. Takes over call, which may be NULL. */
+/* Properties.GetAll of the machine's unit. The same; call may be NULL: -ENOMEM. */
 int call_get_all(struct machine *machine, const char *interface, sd_bus_message_handler_t reply,
 	struct call *call, sd_bus_slot **ret_slot);
+
+/* A call that has send and fail: sent now, or when systemd can be reached. Takes over call. False:
+ * fail was called. */
+bool request_send(struct call *call);
+/* In its reply: true when the connection has ended before the answer, and it waits to be sent
+ * again. */
+bool request_lost(struct call *call, sd_bus_message *reply);
+/* One that has a slot, or waits. Frees it. */
+void request_cancel(struct call *call);
+/* All that wait: systemd may be there again, or their time is over. */
+void requests_resume(struct systemd *systemd);
+/* Frees them. */
+void requests_forget(struct systemd *systemd);
+
+int systemd_connect(struct systemd *systemd);
+/* Connects again after a moment, where that is needed, and resumes what waits. */
+void systemd_retry_later(struct systemd *systemd);
 
 /* Asks for all of the unit again; then ends job with result, where there is one. */
 void unit_refresh(struct machine *machine, struct job *job, const char *result);
 /* A handler of PropertiesChanged; userdata is the struct systemd. */
 int unit_on_properties(sd_bus_message *message, void *userdata, sd_bus_error *error);
+/* systemd has no such unit any more: it is inactive. May end the machine's job. */
+void unit_forget(struct machine *machine);
 /* All units of machines that are there: waits for the answers. */
 int unit_list_all(struct systemd *systemd);
 

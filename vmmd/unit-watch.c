@@ -49,10 +49,9 @@ int call_send(struct systemd *systemd, sd_bus_message *message, sd_bus_message_h
 	int r;
 
 	r = sd_bus_call_async(systemd->bus, &slot, message, reply, call, 0);
-	if (r < 0) {
-		free(call);
-		return r;
-	}
+	/* As it is found out, and after that. */
+	if (r < 0)
+		return r == -ECONNRESET ? -ENOTCONN : r;
 	sd_bus_slot_set_destroy_callback(slot, free);
 	if (ret_slot) {
 		*ret_slot = slot;
@@ -103,11 +102,7 @@ int call_get_all(struct machine *machine, const char *interface, sd_bus_message_
 			"org.freedesktop.DBus.Properties", "GetAll");
 	if (r >= 0)
 		r = sd_bus_message_append(message, "s", interface);
-	if (r < 0) {
-		free(call);
-		return r;
-	}
-	return call_send(systemd, message, reply, call, ret_slot);
+	return r < 0 ? r : call_send(systemd, message, reply, call, ret_slot);
 }
 
 static int got_unit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
@@ -131,8 +126,9 @@ static int got_unit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 
 static int got_service(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	struct call *call = userdata, *next;
+	struct call *call = userdata;
 	struct machine *machine = manager_find(call->systemd->manager, call->name);
+	CLEANUP(free_p) struct call *next = NULL;
 
 	if (!machine)
 		return 0;
@@ -143,7 +139,9 @@ static int got_service(sd_bus_message *reply, void *userdata, sd_bus_error *erro
 		next->job_id = call->job_id;
 		next->job_result = call->job_result;
 	}
-	if (call_get_all(machine, SYSTEMD ".Unit", got_unit, next, NULL) < 0) {
+	if (call_get_all(machine, SYSTEMD ".Unit", got_unit, next, NULL) >= 0) {
+		TAKE_PTR(next);
+	} else {
 		struct job *job = call_job(call);
 
 		if (job && call->job_result)
@@ -154,13 +152,15 @@ static int got_service(sd_bus_message *reply, void *userdata, sd_bus_error *erro
 
 void unit_refresh(struct machine *machine, struct job *job, const char *result)
 {
-	struct call *call = call_new(machine);
+	CLEANUP(free_p) struct call *call = call_new(machine);
 
 	if (call && job) {
 		call->job_id = job->id;
 		call->job_result = result;
 	}
-	if (call_get_all(machine, SYSTEMD ".Service", got_service, call, NULL) < 0 && job && result)
+	if (call_get_all(machine, SYSTEMD ".Service", got_service, call, NULL) >= 0)
+		TAKE_PTR(call);
+	else if (job && result)
 		job_finish(job, result);
 }
 
@@ -213,7 +213,8 @@ static int list_unit(struct systemd *systemd, const char *unit, const char *path
 		return r == -ENOMEM ? r : 0;
 	if (!unit_of(machine))
 		return -ENOMEM;
-	unit_of(machine)->facts = (struct unit_facts){};
+	*unit_of(machine) =
+		(struct unit){ .kill_timer = unit_of(machine)->kill_timer, .listed = true };
 	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++) {
 		CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 
@@ -241,8 +242,28 @@ static int list_unit(struct systemd *systemd, const char *unit, const char *path
 	return 0;
 }
 
+void unit_forget(struct machine *machine)
+{
+	if (!machine_is_active(machine) || !unit_of(machine))
+		return;
+	unit_of(machine)->facts = (struct unit_facts){};
+	evaluate(machine);
+}
+
+/* What has ended while nobody told of it, and is not loaded any more. */
+static void forget_others(struct manager *manager)
+{
+	for (size_t i = 0; i < manager->n_machines; i++) {
+		struct unit *unit = manager->machines[i]->spawn;
+
+		if (unit && !unit->listed)
+			unit_forget(manager->machines[i]);
+	}
+}
+
 int unit_list_all(struct systemd *systemd)
 {
+	struct manager *manager = systemd->manager;
 	CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	const char *unit, *path;
@@ -252,6 +273,9 @@ int unit_list_all(struct systemd *systemd)
 		"ListUnitsByPatterns", &error, &reply, "asas", 0, 1, "vmm@*.service");
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < manager->n_machines; i++)
+		if (manager->machines[i]->spawn)
+			unit_of(manager->machines[i])->listed = false;
 	r = sd_bus_message_enter_container(reply, 'a', "(ssssssouso)");
 	while (r >= 0) {
 		r = sd_bus_message_read(reply, "(ssssssouso)", &unit, NULL, NULL, NULL, NULL, NULL,
@@ -260,5 +284,7 @@ int unit_list_all(struct systemd *systemd)
 			break;
 		r = list_unit(systemd, unit, path);
 	}
+	if (r >= 0)
+		forget_others(manager);
 	return r;
 }

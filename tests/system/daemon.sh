@@ -161,6 +161,36 @@ daemon_idle() {
 	daemon_is_itself
 }
 
+# systemd executes itself again and again while a machine is started and ended by vmmctl: a request, and
+# a worker that greets, wait until systemd can be asked.
+daemon_reexec() {
+	local times=$1 n=0 lost
+	writer_machine again
+	mkdir -p /run/systemd/system/vmm@again.service.d
+	printf '[Unit]\nStartLimitIntervalSec=0\n' >/run/systemd/system/vmm@again.service.d/often.conf
+	systemctl daemon-reload
+	# An activation by the bus is lost when systemd does not hear of it.
+	vmmctl list >"$TEST_DIR/list"
+	for ((; times > 0; times--)); do
+		systemctl daemon-reexec
+		sleep "0.$((RANDOM % 5))"
+	done &
+	while kill -0 $! 2>/dev/null; do
+		vmmctl start again
+		listed again running || fail "vmmctl list: $(vmmctl list)"
+		vmmctl stop --force again
+		n=$((n + 1))
+	done
+	wait $!
+	journalctl --sync
+	lost=$(journalctl -q -o cat --since "$TEST_SINCE" -u vmmd.service |
+		grep -c 'connection to systemd has ended' || :)
+	((lost >= $1 / 2)) || fail "vmmd has lost systemd only $lost times"
+	fails said_by_vmmd 'refused a peer|failed: systemd cannot'
+	equals "how its last worker ended" "$(unit_property again Result)" success
+	echo "NOTE: $n starts and stops while systemd executed itself $1 times: none failed"
+}
+
 # A vmmd that crashes again and again: it and its socket have failed, and everybody who needs it says
 # so; nothing waits for ever.
 daemon_crash_loop() {
@@ -196,4 +226,5 @@ add worker-of-another-machine 60 worker_of_another_machine
 add two-machines 400 two_machines
 add idle 150 daemon_idle
 add_soak restart-while-stopping 120 restart_while_stopping
+add_soak reexec 300 daemon_reexec 20
 add_soak crash-loop 240 daemon_crash_loop
