@@ -51,9 +51,10 @@ static int follow(struct walk *walk, int link_fd, const char *rest, uid_t owner)
 }
 
 /* One name further; 0: there is none. */
-static int step(struct walk *walk, struct stat *st)
+static int step(struct walk *walk)
 {
 	CLEANUP(close_p) int fd = -EBADF;
+	struct stat st;
 	char name[NAME_MAX + 1], *at = walk->rest + strspn(walk->rest, "/");
 	size_t n = strcspn(at, "/");
 	int r;
@@ -65,10 +66,10 @@ static int step(struct walk *walk, struct stat *st)
 	memcpy(name, at, n);
 	name[n] = '\0';
 	fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, st) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (S_ISLNK(st->st_mode)) {
-		r = follow(walk, fd, at + n, st->st_uid);
+	if (S_ISLNK(st.st_mode)) {
+		r = follow(walk, fd, at + n, st.st_uid);
 		return r < 0 ? r : 1;
 	}
 	memmove(walk->rest, at + n, strlen(at + n) + 1);
@@ -80,15 +81,17 @@ static int step(struct walk *walk, struct stat *st)
 int links_check(const char *path, const struct stat *opened)
 {
 	struct walk walk = { .fd = -EBADF };
-	struct stat st = {};
+	struct stat st;
 	int r;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(walk.rest))
 		return -EINVAL;
 	strcpy(walk.rest, path);
 	r = begin(&walk);
-	while (r >= 0 && (r = step(&walk, &st)) > 0)
+	while (r >= 0 && (r = step(&walk)) > 0)
 		;
+	if (r == 0 && fstat(walk.fd, &st) < 0)
+		r = -errno;
 	vmm_base_close(walk.fd);
 	if (r < 0)
 		return r;

@@ -2,7 +2,7 @@
 /*
  * links: may a path of a .vm file lead where it does? Who can write a directory on the way can put
  * a symbolic link there, and vmmd, which may open all, would hand out what that leads to. So a link
- * of anybody but root leads to files of its own owner only.
+ * of anybody but root leads to what its own owner has only: files, directories, sockets.
  */
 #ifndef VMMD_LINKS_H
 #define VMMD_LINKS_H

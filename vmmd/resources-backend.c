@@ -8,21 +8,26 @@
 #include <sys/un.h>
 
 #include "base/util.h"
+#include "links.h"
 #include "resources.h"
 
 #define RETRY_USEC 10000
 
-/* Any length of path, and what is looked at is what is connected to. */
+/* Any length of path, and what is looked at is what is connected to, by links too. */
 static int try_connect(const char *path, int *ret_fd)
 {
 	CLEANUP(close_p) int path_fd = open(path, O_PATH | O_CLOEXEC), fd = -EBADF;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct stat st;
+	int r;
 
 	if (path_fd < 0 || fstat(path_fd, &st) < 0)
 		return -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -ENOTSOCK;
+	r = links_check(path, &st);
+	if (r < 0)
+		return r;
 	/* Does not wait where its queue is full. */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -41,7 +46,7 @@ int backend_connect(const char *path, unsigned int patience_msec, int *ret_fd)
 
 	for (;;) {
 		r = try_connect(path, ret_fd);
-		if ((r != -ENOENT && r != -ECONNREFUSED && r != -EAGAIN) ||
+		if ((r != -ENOENT && r != -ESTALE && r != -ECONNREFUSED && r != -EAGAIN) ||
 			vmm_base_now_nsec() >= deadline_nsec)
 			return r;
 		usleep(RETRY_USEC);

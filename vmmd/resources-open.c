@@ -85,6 +85,21 @@ static const char *file_type(mode_t mode)
 	}
 }
 
+/* r is what links_check() says of path. */
+static int judge_links(
+	struct opener *opener, const char *key, struct config_where where, const char *path, int r)
+{
+	if (r == -EXDEV)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
+			"\"%s\" leads to what is somebody else's by a symbolic link that is not "
+			"root's",
+			path);
+	if (r < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\": %s", path,
+			strerror(-r));
+	return 0;
+}
+
 /*
  * Opens what is a regular file or, if allowed, a block device, and nothing else: opening a
  * device of another kind may already do something. Looked at before and after.
@@ -119,14 +134,9 @@ static int open_file(struct opener *opener, const char *key, const struct config
 	if (fstat(fd, ret_st) < 0 || (ret_st->st_mode & S_IFMT) != (st.st_mode & S_IFMT))
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" has just changed", path->value);
-	r = links_check(path->value, ret_st);
-	if (r == -EXDEV)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
-			"\"%s\" leads to somebody else's file by a symbolic link that is not root's",
-			path->value);
+	r = judge_links(opener, key, path->where, path->value, links_check(path->value, ret_st));
 	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
-			path->value, strerror(-r));
+		return r;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -250,8 +260,10 @@ static int connect_to(struct opener *opener, const char *key, struct config_wher
 
 	/* One that is not there yet may come with the machine. */
 	if (opener->mode == RESOURCES_CHECK) {
-		if (stat(path, &st) < 0 || S_ISSOCK(st.st_mode))
+		if (stat(path, &st) < 0)
 			return 0;
+		if (S_ISSOCK(st.st_mode))
+			return judge_links(opener, key, where, path, links_check(path, &st));
 		return refuse(
 			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
 	}
@@ -259,6 +271,8 @@ static int connect_to(struct opener *opener, const char *key, struct config_wher
 		opener->mode == RESOURCES_TAKE_BACKEND ? RESOURCES_AGAIN_PATIENCE_MSEC
 						       : RESOURCES_START_PATIENCE_MSEC,
 		&fd);
+	if (r == -EXDEV)
+		return judge_links(opener, key, where, path, r);
 	if (r == -ENOTSOCK)
 		return refuse(
 			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
@@ -301,6 +315,7 @@ static int connect_to_unit(struct opener *opener, const char *key, const struct 
 static int open_image(struct opener *opener, const struct config_drive *drive)
 {
 	struct stat st;
+	int r;
 
 	if (stat(drive->path.value, &st) < 0)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
@@ -308,6 +323,10 @@ static int open_image(struct opener *opener, const struct config_drive *drive)
 	if (!S_ISREG(st.st_mode))
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
 			"\"%s\" %s", drive->path.value, file_type(st.st_mode));
+	r = judge_links(opener, "[Drive] Path=", drive->path.where, drive->path.value,
+		links_check(drive->path.value, &st));
+	if (r < 0)
+		return r;
 	return connect_to_unit(
 		opener, "[Drive] Format=", &drive->path, VMM_DEVICE_DRIVE, drive->name.value);
 }
@@ -315,6 +334,7 @@ static int open_image(struct opener *opener, const struct config_drive *drive)
 static int open_share(struct opener *opener, const struct config_share *share)
 {
 	struct stat st;
+	int r;
 
 	if (share->socket.value)
 		return connect_to(
@@ -325,6 +345,10 @@ static int open_share(struct opener *opener, const struct config_share *share)
 	if (!S_ISDIR(st.st_mode))
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Share] Path=", share->path.where,
 			"\"%s\" is no directory", share->path.value);
+	r = judge_links(opener, "[Share] Path=", share->path.where, share->path.value,
+		links_check(share->path.value, &st));
+	if (r < 0)
+		return r;
 	return connect_to_unit(
 		opener, "[Share] Path=", &share->path, VMM_DEVICE_SHARE, share->tag.value);
 }

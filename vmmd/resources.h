@@ -75,7 +75,8 @@ void resources_cancel(struct resources_request *request);
 int resources_take(const struct vm_config *config, const struct resources_order *order,
 	struct resources_result *result, char *text, size_t text_size);
 
-/* resources-backend.c: a connection to a unix socket, which is waited for. Negative errno. */
+/* resources-backend.c: a connection to a unix socket, which is waited for. Negative errno; -EXDEV:
+ * by a link that links.h forbids. */
 int backend_connect(const char *path, unsigned int patience_msec, int *ret_fd);
 /* Where the unit that serves a device listens. */
 int backend_unit_socket(const char *dir, enum vmm_device_kind kind, const char *machine,

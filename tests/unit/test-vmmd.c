@@ -11,7 +11,6 @@
 
 #include "base/util.h"
 #include "killed.h"
-#include "links.h"
 #include "machine.h"
 #include "resources.h"
 #include "spawn-systemd.h"
@@ -493,90 +492,6 @@ START_TEST(test_openings)
 }
 END_TEST
 
-/* A symbolic link NAME in the directory, to TARGET. */
-static void make_link(const char *name, const char *target, uid_t owner)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	ck_assert_int_eq(symlink(target, path), 0);
-	ck_assert_int_eq(lchown(path, owner, owner), 0);
-}
-
-static const struct {
-	const char *path, *otherwise; /* what is opened, where that is not the same */
-	int r;
-} links[] = {
-	{ "k", NULL, 0 },
-	{ "./sub/..//k", NULL, 0 },
-	/* Links of root, and of the file's own owner. */
-	{ "root-to-k", NULL, 0 },
-	{ "root-to-theirs", NULL, 0 },
-	{ "theirs-to-theirs", NULL, 0 },
-	{ "root-to-sub/k", NULL, 0 },
-	/* Of somebody else: at the end, by a second one, on the way, and upwards. */
-	{ "theirs-to-k", NULL, -EXDEV },
-	{ "root-to-bad", NULL, -EXDEV },
-	{ "theirs-to-sub/k", NULL, -EXDEV },
-	{ "theirs-to-sub/../theirs-to-sub/k", NULL, -EXDEV },
-	{ "theirs-up/passwd", NULL, -EXDEV },
-	{ "others-to-theirs", NULL, -EXDEV },
-	/* They lead elsewhere, or nowhere, by the time of the look. */
-	{ "root-to-k", "sub/k", -ESTALE },
-	{ "theirs-to-theirs", "k", -ESTALE },
-	{ "nothing", "k", -ENOENT },
-	{ "circle", "k", -ELOOP },
-	{ "k/below", "k", -ENOTDIR },
-};
-
-START_TEST(test_links)
-{
-	char path[256], opened[256];
-	struct stat st;
-
-	make_file("k", 1);
-	make_file("theirs", 1);
-	snprintf(path, sizeof(path), "%s/theirs", dir);
-	ck_assert_int_eq(chown(path, 65534, 65534), 0);
-	snprintf(path, sizeof(path), "%s/sub", dir);
-	ck_assert_int_eq(mkdir(path, 0755), 0);
-	make_file("sub/k", 1);
-	snprintf(path, sizeof(path), "%s/k", dir);
-	make_link("root-to-k", path, 0);
-	make_link("root-to-theirs", "theirs", 0);
-	make_link("theirs-to-theirs", "theirs", 65534);
-	make_link("others-to-theirs", "theirs", 65533);
-	make_link("root-to-sub", "sub", 0);
-	make_link("theirs-to-k", path, 65534);
-	make_link("root-to-bad", "theirs-to-k", 0);
-	make_link("theirs-to-sub", "sub", 65534);
-	make_link("theirs-up", "/etc/", 65534);
-	make_link("circle", "circle", 0);
-
-	snprintf(path, sizeof(path), "%s/%s", dir, links[_i].path);
-	snprintf(opened, sizeof(opened), "%s/%s", dir,
-		links[_i].otherwise ? links[_i].otherwise : links[_i].path);
-	ck_assert_int_eq(stat(opened, &st), 0);
-	ck_assert_int_eq(links_check(path, &st), links[_i].r);
-	ck_assert_int_eq(links_check("k", &st), -EINVAL);
-	/* And so nothing is opened; a path with ".." is none for a .vm file. */
-	if (links[_i].r == -EXDEV && !strstr(path, "..")) {
-		const struct resources_order order = { .mode = RESOURCES_TAKE };
-		struct resources_result result;
-		struct vm_config *config;
-		char text[VMM_TEXT_SIZE], *file;
-
-		ck_assert_int_gt(asprintf(&file, "[Boot]\nKernel=%s\n", path), 0);
-		config = load(file);
-		resources_take(config, &order, &result, text, sizeof(text));
-		ck_assert_ptr_nonnull(strstr(text, "by a symbolic link that is not root's"));
-		ck_assert_uint_eq(result.n_fds, 0);
-		vm_config_free(config);
-		free(file);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("vmmd");
@@ -598,8 +513,6 @@ int main(void)
 	if (access("/dev/kvm", R_OK | W_OK) == 0 && access("/dev/net/tun", F_OK) == 0) {
 		tcase_add_checked_fixture(opening, make_dir, remove_dir);
 		tcase_add_loop_test(opening, test_openings, 0, ARRAY_SIZE(openings));
-		if (geteuid() == 0)
-			tcase_add_loop_test(opening, test_links, 0, ARRAY_SIZE(links));
 	}
 	return unit_run(suite);
 }
