@@ -175,6 +175,10 @@ main_pid() {
 	unit_property "$1" MainPID
 }
 
+vmmd_descriptors() {
+	find "/proc/$(systemctl show -P MainPID vmmd.service)/fd" -mindepth 1 | wc -l
+}
+
 # run_output NAME: what the command of vmm.run printed.
 run_output() {
 	console "$1" | sed -n '/vmm-run: begin/,/vmm-run: exit/p' | sed '1d;$d'
@@ -206,7 +210,7 @@ end_machines() {
 	fi
 	rm -rf /etc/vmm/*.vm /etc/vmm/*.vm.d /run/vmm/*.vm /run/vmm/*.vm.d "$disks"/*.raw
 	rm -rf /etc/systemd/system/vmm@* /run/systemd/system/vmm@* /run/systemd/transient/vmm@* \
-		/etc/systemd/system.control/vmm@* /etc/systemd/system/*.wants/vmm@*
+		/run/systemd/system/vmmd.service.d /etc/systemd/system.control/vmm@* /etc/systemd/system/*.wants/vmm@*
 	systemctl reset-failed vmmd.service vmmd.socket 2>/dev/null
 	systemctl start vmmd.socket
 	# Both systemd and vmmd read their files again.

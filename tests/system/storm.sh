@@ -125,10 +125,6 @@ choose_kind() {
 	kind=${some[RANDOM % ${#some[@]}]}
 }
 
-vmmd_descriptors() {
-	find "/proc/$(systemctl show -P MainPID vmmd.service)/fd" -mindepth 1 | wc -l
-}
-
 storm() {
 	local rounds=$1 name kind number i n_fds written=0 n_restarts
 	RANDOM=${VMMD_STORM_SEED:-20261122}
