@@ -25,6 +25,7 @@
 #define FRAME_BYTES 1000
 #define N_FRAMES 200
 #define ETHERTYPE_TEST 0x88b5
+#define TEST_PORT 0xabcd
 #define CID 4242
 #define VSOCK_PORT 1234
 #define VSOCK_HEADER_BYTES 44
@@ -35,7 +36,7 @@ enum { RX, TX };
 
 static struct driver driver;
 static struct vmm_virtio_vhost *vhost;
-static int tap_fd = -EBADF, packet_fd = -EBADF;
+static int tap_fds[2] = { -EBADF, -EBADF }, packet_fd = -EBADF;
 
 static void set_up(void)
 {
@@ -47,7 +48,8 @@ static void tear_down(void)
 	driver_detach(&driver);
 	vhost = vmm_virtio_vhost_free(vhost);
 	driver_finish(&driver);
-	tap_fd = vmm_base_close(tap_fd);
+	for (unsigned int i = 0; i < ARRAY_SIZE(tap_fds); i++)
+		tap_fds[i] = vmm_base_close(tap_fds[i]);
 	packet_fd = vmm_base_close(packet_fd);
 }
 
@@ -64,8 +66,8 @@ static void make(const char *path, struct vmm_virtio_vhost_config *config)
 	driver_attach(&driver, vmm_virtio_vhost_device(vhost));
 }
 
-/* A tap that is up, and a socket on the host's side of it. */
-static void make_tap(void)
+/* A tap that is up, with so many queues, and a socket on the host's side of it. */
+static void make_tap(unsigned int n_queues)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	struct sockaddr_ll address = {
@@ -73,9 +75,13 @@ static void make_tap(void)
 		.sll_protocol = htons(ETHERTYPE_TEST),
 	};
 
-	tap_fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	ck_assert_int_ge(tap_fd, 0);
-	ck_assert_int_eq(ioctl(tap_fd, TUNSETIFF, &request), 0);
+	if (n_queues > 1)
+		request.ifr_flags |= IFF_MULTI_QUEUE;
+	for (unsigned int i = 0; i < n_queues; i++) {
+		tap_fds[i] = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+		ck_assert_int_ge(tap_fds[i], 0);
+		ck_assert_int_eq(ioctl(tap_fds[i], TUNSETIFF, &request), 0);
+	}
 	packet_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETHERTYPE_TEST));
 	ck_assert_int_ge(packet_fd, 0);
 	address.sll_ifindex = (int)if_nametoindex(request.ifr_name);
@@ -103,8 +109,8 @@ START_TEST(test_net)
 	struct vring_buffer buffer = { .gpa = DRIVER_DATA_GPA };
 	uint32_t len;
 
-	make_tap();
-	config.tap_fds[0] = tap_fd;
+	make_tap(1);
+	config.tap_fds[0] = tap_fds[0];
 	make("/dev/vhost-net", &config);
 	for (unsigned int round = 0; round < 2; round++) {
 		/* The second time after a reset. */
@@ -140,6 +146,130 @@ START_TEST(test_net)
 	}
 	vmm_virtio_vhost_get_status(vhost, &status);
 	ck_assert_int_eq(status.last_error, 0);
+}
+END_TEST
+
+enum { TX1 = 3, CONTROL };
+
+static void set_pairs(uint8_t n_pairs)
+{
+	uint8_t *data = driver_pointer(&driver, DRIVER_DATA_GPA, 8);
+	const struct vring_buffer buffers[] = {
+		{ .gpa = DRIVER_DATA_GPA, .len = 4 },
+		{ .gpa = DRIVER_DATA_GPA + 4, .len = 1, .write = true },
+	};
+
+	memcpy(data, (uint8_t[]){ 4, 0, n_pairs, 0, 0xff }, 5);
+	driver_add(&driver, CONTROL, buffers, ARRAY_SIZE(buffers), 0);
+	ck_assert(driver_wait_used(&driver, CONTROL, NULL, NULL));
+	ck_assert_uint_eq(data[4], 0);
+}
+
+/* UDP from a port for each, as the tap spreads flows. */
+static void make_packet(uint8_t *frame, uint32_t number)
+{
+	static const uint8_t ip[] = { 8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1,
+		192, 0, 2, 2 };
+	uint16_t ports[] = { (uint16_t)(1024 + number), TEST_PORT };
+
+	make_frame(frame, number);
+	memcpy(frame + 12, ip, sizeof(ip));
+	frame[16] = (FRAME_BYTES - 14) >> 8;
+	frame[17] = (FRAME_BYTES - 14) & 0xff;
+	memcpy(frame + 34, ports, sizeof(ports));
+}
+
+/* Where the buffers of both receive queues are, each in the order of its chains. */
+static uint64_t buffer_gpa(unsigned int pair, uint32_t id)
+{
+	return DRIVER_DATA_GPA + (pair * 256 + id) * 2048;
+}
+
+/* How many of those have come; the host has frames of its own. */
+static unsigned int count_packets(unsigned int pair)
+{
+	uint32_t id, len;
+	unsigned int n = 0;
+	uint16_t port;
+
+	while (vring_get_used(&driver.rings[2 * pair], &id, &len)) {
+		uint64_t gpa = buffer_gpa(pair, id) + NET_HEADER_BYTES;
+
+		memcpy(&port, driver_pointer(&driver, gpa + 36, sizeof(port)), sizeof(port));
+		if (port != TEST_PORT)
+			continue;
+		ck_assert_uint_eq(len, NET_HEADER_BYTES + FRAME_BYTES);
+		n++;
+	}
+	return n;
+}
+
+static void receive_packets(unsigned int n_got[2])
+{
+	uint8_t frame[FRAME_BYTES];
+
+	n_got[0] = n_got[1] = 0;
+	for (uint32_t i = 0; i < N_FRAMES; i++) {
+		make_packet(frame, i);
+		ck_assert_int_eq(send(packet_fd, frame, FRAME_BYTES, 0), FRAME_BYTES);
+	}
+	for (int i = 0; i < 10000 && n_got[0] + n_got[1] < N_FRAMES; i++) {
+		n_got[0] += count_packets(0);
+		n_got[1] += count_packets(1);
+		usleep(1000);
+	}
+	ck_assert_uint_eq(n_got[0] + n_got[1], N_FRAMES);
+}
+
+static void offer_buffers(void)
+{
+	for (uint32_t i = 0; i < 512; i++) {
+		struct vring_buffer buffer = {
+			.gpa = buffer_gpa(i / 256, i % 256),
+			.len = 2048,
+			.write = true,
+		};
+
+		ck_assert_uint_eq(driver_add(&driver, i / 256 * 2, &buffer, 1, 0), i % 256);
+	}
+}
+
+/* Each pair sends, and none but those in use receives. */
+START_TEST(test_net_pairs)
+{
+	struct vmm_virtio_vhost_config config = { .device_type = VMM_VHOST_NET, .n_pairs = 2 };
+	const uint64_t features = (UINT64_C(1) << 17) | (UINT64_C(1) << 22);
+	uint8_t frame[FRAME_BYTES], got[2048];
+	uint8_t *packet = driver_pointer(&driver, DRIVER_DATA_GPA, 4096);
+	struct vring_buffer buffer = {
+		.gpa = DRIVER_DATA_GPA,
+		.len = NET_HEADER_BYTES + FRAME_BYTES,
+	};
+	unsigned int n_got[2];
+
+	make_tap(2);
+	config.tap_fds[0] = tap_fds[0];
+	config.tap_fds[1] = tap_fds[1];
+	make("/dev/vhost-net", &config);
+	for (unsigned int n_pairs = 1; n_pairs <= 2; n_pairs++) {
+		ck_assert(driver_start(&driver, features, CONTROL + 1, 256));
+		ck_assert_uint_eq(driver.features & features, features);
+		set_pairs((uint8_t)n_pairs);
+		for (uint32_t i = 0; i < N_FRAMES; i++) {
+			unsigned int queue = i % n_pairs ? TX1 : TX;
+
+			make_frame(frame, i);
+			memset(packet, 0, NET_HEADER_BYTES);
+			memcpy(packet + NET_HEADER_BYTES, frame, FRAME_BYTES);
+			driver_add(&driver, queue, &buffer, 1, 0);
+			ck_assert(driver_wait_used(&driver, queue, NULL, NULL));
+			ck_assert_int_eq(recv(packet_fd, got, sizeof(got), 0), FRAME_BYTES);
+			ck_assert_mem_eq(got, frame, FRAME_BYTES);
+		}
+		offer_buffers();
+		receive_packets(n_got);
+		ck_assert_uint_eq(n_got[1] > 0, n_pairs > 1);
+	}
 }
 END_TEST
 
@@ -217,6 +347,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	if (has_net)
 		tcase_add_loop_test(tcase, test_net, 0, 2);
+	if (has_net)
+		tcase_add_test(tcase, test_net_pairs);
 	if (has_vsock)
 		tcase_add_test(tcase, test_vsock);
 	return unit_run(suite);
