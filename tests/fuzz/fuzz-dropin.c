@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * fuzz: the generator: whatever a .vm file holds, its drop-in has the sections that it is meant to
- * have, in their order, and no line of the file's own outside them.
+ * have, in their order, and no line of the file's own outside them; and so have the drop-ins of
+ * those who serve its drives and shares.
  */
 #include <string.h>
 
@@ -37,6 +38,33 @@ static void check_text(const char *text, size_t size)
 	FUZZ_CHECK(next > 0);
 }
 
+/* drive or share is NULL. */
+static void check_server(const struct config_drive *drive, const struct config_share *share)
+{
+	size_t text_size = 0;
+	char *text = NULL;
+	FILE *stream = open_memstream(&text, &text_size);
+
+	FUZZ_CHECK(stream);
+	if (drive)
+		dropin_write_drive(stream, "/etc/vmm/web.vm", drive);
+	else
+		dropin_write_share(stream, "/etc/vmm/web.vm", share);
+	FUZZ_CHECK(fclose(stream) == 0);
+	check_text(text, text_size);
+	free(text);
+}
+
+static void check_servers(const struct vm_config *config)
+{
+	for (size_t i = 0; i < config->n_drives; i++)
+		if (config_drive_has_unit(&config->drives[i]))
+			check_server(&config->drives[i], NULL);
+	for (size_t i = 0; i < config->n_shares; i++)
+		if (config_share_has_unit(&config->shares[i]))
+			check_server(NULL, &config->shares[i]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config_messages messages = {};
@@ -55,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(fclose(stream) == 0);
 	check_text(text, text_size);
 	free(text);
+	if (config)
+		check_servers(config);
 	vm_config_free(config);
 	config_messages_finish(&messages);
 	return 0;

@@ -27,7 +27,8 @@ static void live(struct vmm_vhost_user *user)
 
 	FUZZ_CHECK(vmm_vhost_user_max_queues(user) >= 1);
 	FUZZ_CHECK(vmm_vhost_user_max_queues(user) <= VMM_VHOST_USER_MAX_QUEUES);
-	vmm_vhost_user_get_config(user, 0, bytes, sizeof(bytes));
+	if (vmm_vhost_user_get_config(user, 0, bytes, sizeof(bytes)) == 0)
+		vmm_vhost_user_set_config(user, 8, bytes, 4);
 	vmm_vhost_user_set_features(user, vmm_vhost_user_features(user));
 	vmm_vhost_user_set_memory(user, &region, 1);
 	if (vmm_vhost_user_get_inflight(user, 1, 16, &inflight) == 0) {
@@ -39,7 +40,10 @@ static void live(struct vmm_vhost_user *user)
 	vmm_vhost_user_set_call(user, 0, 0);
 	vmm_vhost_user_set_status(user, 15);
 	vmm_vhost_user_get_status(user);
-	vmm_vhost_user_channel_process(user);
+	while (vmm_vhost_user_channel_process(user) > 0)
+		;
+	FUZZ_CHECK(vmm_vhost_user_channel_fd(user) < 0 ||
+		   vmm_vhost_user_protocol_features(user) & VMM_VHOST_USER_PROTOCOL_BACKEND_REQ);
 	vmm_vhost_user_stop(user, 0, &state);
 	vmm_vhost_user_reset_device(user);
 }
@@ -57,8 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(vmm_mem_get_region(mem, 0, &region) == 0);
 	}
 	config.fd = script_socket(data, size);
-	if (vmm_vhost_user_new(&config, &user) == 0)
+	if (vmm_vhost_user_new(&config, &user) == 0) {
+		script_channel(data, size);
 		live(user);
+	}
 	vmm_vhost_user_free(user);
 	vmm_base_close(config.fd);
 

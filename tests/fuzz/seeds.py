@@ -510,6 +510,11 @@ def vhost_message(request, payload=b"", n_fds=0, kind=MEMFD, flags=1):
     return vhost_piece(struct.pack("<III", request, flags, len(payload)) + payload, n_fds, kind)
 
 
+def vhost_channel(request, payload=b"", flags=1):
+    message = struct.pack("<III", request, flags, len(payload)) + payload
+    return struct.pack("<BBH", 0xfe, 0, len(message)) + message
+
+
 def u64(*numbers):
     return struct.pack(f"<{len(numbers)}Q", *numbers)
 
@@ -522,7 +527,7 @@ def vhost_user_front():
     protocol = 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 12 | 1 << 13 | 1 << 15 | 1 << 16
     greeting = (reply(1, u64(features)) + reply(15, u64(protocol)) + reply(17, u64(4)) +
                 reply(36, u64(8)) + reply(21, u64(0)) + reply(3, u64(0)))
-    config = reply(24, struct.pack("<III", 0, 60, 0) + bytes(60))
+    config = reply(24, struct.pack("<III", 0, 60, 0) + bytes(60)) + reply(25, u64(0))
     inflight = struct.pack("<QQHHI", 8192, 0, 1, 16, 0)
     state = struct.pack("<II", 0, 7)
     rest = (reply(2, u64(0)) + reply(37, u64(0)) + reply(31, inflight, 1) + reply(32, u64(0)) +
@@ -536,6 +541,12 @@ def vhost_user_front():
     yield "long-config", greeting + reply(24, struct.pack("<III", 0, 256, 0) + bytes(256))
     yield "huge", vhost_piece(struct.pack("<III", 1, 5, 0xffffffff))
     yield "channel", vhost_message(2) + vhost_message(2, flags=9) + vhost_message(3, bytes(24), 1)
+    news = vhost_channel(2) + vhost_channel(2, flags=9)
+    yield "channel-life", greeting + config + rest + news
+    yield "channel-lies", greeting + config + rest + news + vhost_channel(3, bytes(24))
+    yield "ask-config", (vhost_message(24, struct.pack("<III", 0, 60, 0)) +
+                         vhost_message(25, struct.pack("<III", 8, 4, 0) + bytes(4)) +
+                         vhost_message(25, struct.pack("<III", 8, 5, 0) + bytes(4)))
     yield "requests", vhost_user_session(b"")
 
 
@@ -564,9 +575,12 @@ def vhost_user_backend():
     yield "reset", vhost_user_session(vhost_message(34) + vhost_message(1))
     yield "disable", vhost_user_session(vhost_message(18, bytes(8)) + stop)
     yield "memory-goes", vhost_user_session(vhost_message(5, bytes(8)) + stop)
-    yield "slots", (vhost_message(36) + vhost_message(37, region, 1) +
-                    vhost_message(37, region, 1, flags=9) + vhost_message(38, region) +
-                    vhost_message(38, region))
+    greeting = vhost_message(1) + vhost_message(15) + vhost_message(16, u64(0xa229))
+    slots = vhost_message(36) + vhost_message(37, region, 1)
+    yield "slots", (greeting + slots + vhost_message(37, region, 1, flags=9) +
+                    vhost_message(38, region) + vhost_message(38, region))
+    yield "slots-at-odds", greeting + slots + vhost_message(38, u64(0, 5 * MIB, 2 * MIB, 0, 0))
+    yield "odd", vhost_message(1) + b"\0"
     yield "short-file", vhost_message(37, region, 1, SHORT_MEMFD)
     yield "pipe", vhost_message(13, u64(0), 1, PIPE)
     yield "config", (vhost_message(24, struct.pack("<III", 0, 256, 0)) +

@@ -11,10 +11,11 @@
 #include "fuzz.h"
 
 #define KIND_MEMORY 0xff
+#define KIND_CHANNEL 0xfe
 #define HEAD_BYTES 4
 #define PAGE_BYTES 4096
 
-static int near_fd = -EBADF;
+static int near_fd = -EBADF, channel_fd = -EBADF;
 static int fds[4];
 static uint8_t *memory;
 
@@ -61,8 +62,33 @@ static bool send_piece(uint8_t kind, const uint8_t *bytes, size_t size)
 	return sendmsg(near_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size;
 }
 
+struct piece {
+	uint8_t kind, offset;
+	const uint8_t *bytes;
+	size_t length;
+};
+
+/* False: there is none any more. */
+static bool next_piece(const uint8_t **data, size_t *size, struct piece *ret)
+{
+	const uint8_t *head = *data;
+
+	if (*size < HEAD_BYTES)
+		return false;
+	*ret = (struct piece){
+		.kind = head[0],
+		.offset = head[1],
+		.bytes = head + HEAD_BYTES,
+		.length = MIN(head[2] | (size_t)head[3] << 8, *size - HEAD_BYTES),
+	};
+	*data += HEAD_BYTES + ret->length;
+	*size -= HEAD_BYTES + ret->length;
+	return true;
+}
+
 int script_socket(const uint8_t *data, size_t size)
 {
+	struct piece piece;
 	int pair[2];
 
 	if (!memory)
@@ -71,25 +97,58 @@ int script_socket(const uint8_t *data, size_t size)
 	memset(memory, 0, SCRIPT_MEMORY_BYTES);
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
 	near_fd = pair[0];
-	while (size >= HEAD_BYTES) {
-		size_t length = data[2] | (size_t)data[3] << 8;
-		uint8_t kind = data[0], offset = data[1];
-
-		data += HEAD_BYTES;
-		size -= HEAD_BYTES;
-		length = MIN(length, size);
-		if (kind == KIND_MEMORY)
-			memcpy(memory + offset * 64, data, length);
-		else if (length > 0 && !send_piece(kind, data, length))
+	while (next_piece(&data, &size, &piece)) {
+		if (piece.kind == KIND_MEMORY)
+			memcpy(memory + piece.offset * 64, piece.bytes, piece.length);
+		else if (piece.kind != KIND_CHANNEL && piece.length > 0 &&
+			 !send_piece(piece.kind, piece.bytes, piece.length))
 			break;
-		data += length;
-		size -= length;
 	}
 	shutdown(near_fd, SHUT_WR);
 	return pair[1];
 }
 
+/* The first descriptor that the other end has sent, or -1. */
+static int receive_fd(void)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char bytes[64];
+	struct iovec iov = { .iov_base = bytes, .iov_len = sizeof(bytes) };
+
+	for (;;) {
+		struct msghdr msg = { .msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = control.bytes,
+			.msg_controllen = sizeof(control.bytes) };
+		struct cmsghdr *cmsg;
+		int fd;
+
+		if (recvmsg(near_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
+			return -1;
+		cmsg = CMSG_FIRSTHDR(&msg);
+		if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+		return fd;
+	}
+}
+
+void script_channel(const uint8_t *data, size_t size)
+{
+	struct piece piece;
+
+	channel_fd = receive_fd();
+	while (next_piece(&data, &size, &piece))
+		if (piece.kind == KIND_CHANNEL && send(channel_fd, piece.bytes, piece.length,
+							  MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			break;
+}
+
 void script_end(void)
 {
 	near_fd = vmm_base_close(near_fd);
+	channel_fd = vmm_base_close(channel_fd);
 }

@@ -3,7 +3,8 @@
  * vhost-user-script: an input as what one side of vhost-user sends: pieces of
  *
  *	kind        bits 0 to 3: descriptors, bits 4 and 5: what they are (enum script_fd);
- *	            0xff: not sent, but put into the shared memory at offset * 64
+ *	            0xff: not sent, but put into the shared memory at offset * 64;
+ *	            0xfe: sent on the channel for the back end's own requests, without descriptors
  *	offset      of that, else not used
  *	length      2 bytes, little-endian
  *	bytes
@@ -25,7 +26,9 @@ enum script_fd {
 
 /* Sends all of it into a new pair of sockets and closes that direction. The other end. */
 int script_socket(const uint8_t *data, size_t size);
-/* The one that the script sends from: closed by the next call or this. */
+/* When the other end has sent a socket first of all descriptors: sends what is for the channel. */
+void script_channel(const uint8_t *data, size_t size);
+/* The ones that the script sends from: closed by the next call or this. */
 void script_end(void);
 
 #endif
