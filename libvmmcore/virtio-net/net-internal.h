@@ -89,7 +89,9 @@ struct pair {
 	uint64_t held_bytes;   /* of a frame that came and is not delivered yet */
 	uint64_t placed_bytes; /* of those, in the window; the others are in overflow */
 	struct net_header held_header;
-	uint64_t receive_bytes; /* the largest frame that may come now, with its header */
+	uint64_t receive_bytes;   /* the largest frame that may come now, with its header */
+	uint64_t expected_bytes;  /* how much the next frame gets at first */
+	unsigned int n_unflushed; /* buffers that the driver does not see yet */
 	struct vmm_ratelimit receive_limit;
 
 	/* Under the transmit queue's data lock. */

@@ -15,6 +15,13 @@
 
 #define LINK_HEADER_BYTES 18 /* Ethernet, with a VLAN tag */
 
+/* Buffers that the driver comes to see at once: a line of the ring goes from cache to cache once.
+ */
+#define BUFFERS_A_FLUSH 16
+
+/* Of what the largest frame yet was the next ones are expected to lack a 2^Nth part each. */
+#define EXPECTED_SHIFT 4
+
 int vmm_net_window_init(struct window *window, unsigned int queue_size)
 {
 	*window = (struct window){
@@ -103,7 +110,16 @@ static int window_fill(struct window *window, struct vmm_virtqueue *queue, uint6
 	return FILL_DONE;
 }
 
-/* Gives the buffers that a frame of size_bytes, header included, lies in to the driver. */
+static void flush(struct pair *pair, struct vmm_virtqueue *queue)
+{
+	pair->n_unflushed = 0;
+	vmm_virtqueue_flush(queue);
+}
+
+/*
+ * Gives the buffers that a frame of size_bytes, header included, lies in to the driver, who sees
+ * them after a flush.
+ */
 static void deliver(struct pair *pair, struct vmm_virtqueue *queue, uint64_t size_bytes)
 {
 	struct window *window = &pair->window;
@@ -124,7 +140,9 @@ static void deliver(struct pair *pair, struct vmm_virtqueue *queue, uint64_t siz
 		window->first_iov += head[i].n_writable;
 	}
 	window->first_chain += n_chains;
-	vmm_virtqueue_flush(queue);
+	pair->n_unflushed += n_chains;
+	if (pair->n_unflushed >= BUFFERS_A_FLUSH)
+		flush(pair, queue);
 	count(&pair->n_received, 1);
 	count(&pair->received_bytes, size_bytes - VMM_NET_HEADER_BYTES);
 }
@@ -145,25 +163,34 @@ static bool admit(struct pair *pair, uint64_t size_bytes)
 	return false;
 }
 
-/* How much of the window one frame can use: without mergeable buffers it is the first one. */
+/*
+ * How much of the window the back end is given for one frame. Without mergeable buffers it is the
+ * first one. With them it is enough for a frame like the last ones: each entry costs the kernel
+ * time, and a larger frame's rest comes out of the overflow buffer.
+ */
 static uint64_t capacity_bytes(const struct pair *pair, size_t *ret_n_iov)
 {
 	const struct window *window = &pair->window;
-	size_t n_iov = window->end_iov - window->first_iov;
-	uint64_t sum = window->size_bytes;
+	const struct iovec *iov = &window->iov[window->first_iov];
+	size_t room = MIN(window->end_iov - window->first_iov, (size_t)MAX_IOV - 2);
+	uint64_t wanted = MAX(pair->expected_bytes, (uint64_t)VMM_NET_HEADER_BYTES), sum = 0;
+	size_t n_iov = 0;
 
 	if (!(vmm_virtio_features(pair->net->device) & F_MRG_RXBUF)) {
-		n_iov = window->chains[window->first_chain].n_writable;
-		sum = window->chains[window->first_chain].writable_bytes;
+		room = MIN(room, window->chains[window->first_chain].n_writable);
+		wanted = UINT64_MAX;
 	}
-	if (n_iov > MAX_IOV - 2) {
-		n_iov = MAX_IOV - 2;
-		sum = 0;
-		for (size_t i = 0; i < n_iov; i++)
-			sum += window->iov[window->first_iov + i].iov_len;
-	}
+	while (n_iov < room && sum < wanted)
+		sum += iov[n_iov++].iov_len;
 	*ret_n_iov = n_iov;
 	return sum;
+}
+
+/* A frame of bytes came: what the next one is given. */
+static void expect(struct pair *pair, uint64_t bytes)
+{
+	pair->expected_bytes =
+		MAX(bytes, pair->expected_bytes - (pair->expected_bytes >> EXPECTED_SHIFT));
 }
 
 /*
@@ -262,6 +289,7 @@ static int read_frame(struct pair *pair)
 	if (n < 0)
 		return (int)n;
 	bytes = (uint64_t)n;
+	expect(pair, bytes);
 	if (bytes < VMM_NET_HEADER_BYTES + ETHERNET_BYTES || bytes > VMM_NET_MAX_BYTES ||
 		(bytes > capacity && !mergeable) ||
 		!frame_is_good(pair->net, &pair->held_header, bytes - VMM_NET_HEADER_BYTES)) {
@@ -336,26 +364,12 @@ static int drain(struct pair *pair)
 	return 0;
 }
 
-/*
- * Receives what there is. Afterwards pair->want_receive says whether more of the back end can be
- * used; if not, a kick or the timer comes first. 0 or -VMM_EGUEST.
- */
-int vmm_net_receive(struct pair *pair, struct vmm_virtqueue *queue)
+/* Without the last flush. */
+static int receive_frames(struct pair *pair, struct vmm_virtqueue *queue)
 {
 	struct vmm_virtio_net *net = pair->net;
 	int r;
 
-	pair->want_receive = false;
-	if (__atomic_load_n(&net->backend_failed, __ATOMIC_RELAXED) ||
-		pair->index >= __atomic_load_n(&net->n_pairs_used, __ATOMIC_RELAXED))
-		return 0;
-	if (!vmm_net_link_is_up(net)) {
-		pair->want_receive = true;
-		if (drain(pair) < 0)
-			vmm_net_backend_failed(net);
-		return 0;
-	}
-	vmm_virtqueue_disable_notifications(queue);
 	r = settle_held(pair, queue);
 	if (r <= 0)
 		return r;
@@ -381,6 +395,31 @@ int vmm_net_receive(struct pair *pair, struct vmm_virtqueue *queue)
 	return 0;
 }
 
+/*
+ * Receives what there is. Afterwards pair->want_receive says whether more of the back end can be
+ * used; if not, a kick or the timer comes first. 0 or -VMM_EGUEST.
+ */
+int vmm_net_receive(struct pair *pair, struct vmm_virtqueue *queue)
+{
+	struct vmm_virtio_net *net = pair->net;
+	int r;
+
+	pair->want_receive = false;
+	if (__atomic_load_n(&net->backend_failed, __ATOMIC_RELAXED) ||
+		pair->index >= __atomic_load_n(&net->n_pairs_used, __ATOMIC_RELAXED))
+		return 0;
+	if (!vmm_net_link_is_up(net)) {
+		pair->want_receive = true;
+		if (drain(pair) < 0)
+			vmm_net_backend_failed(net);
+		return 0;
+	}
+	vmm_virtqueue_disable_notifications(queue);
+	r = receive_frames(pair, queue);
+	flush(pair, queue);
+	return r;
+}
+
 /* Nothing stays in flight: a frame that was held back is delivered now, the rest undone. */
 void vmm_net_receive_pause(struct pair *pair, struct vmm_virtqueue *queue)
 {
@@ -388,6 +427,7 @@ void vmm_net_receive_pause(struct pair *pair, struct vmm_virtqueue *queue)
 
 	if (queue && pair->held_bytes > 0 && pair->placed_bytes == pair->held_bytes) {
 		deliver(pair, queue, pair->held_bytes);
+		flush(pair, queue);
 		vmm_virtio_notify(pair->net->device, receive_queue(pair));
 	} else if (pair->held_bytes > 0) {
 		count(&pair->n_receive_dropped, 1);

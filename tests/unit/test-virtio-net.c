@@ -42,6 +42,28 @@ START_TEST(large_frame_takes_several_buffers)
 }
 END_TEST
 
+/* After many small ones, for which the device keeps less at hand; and between them. */
+START_TEST(large_frame_after_small_ones_is_whole)
+{
+	unsigned int at = 0;
+
+	begin_loopback(F_USUAL);
+	give_buffers(61, 300);
+	for (unsigned int i = 0; i < 40; i++) {
+		transmit(60, (uint8_t)i);
+		expect(60, (uint8_t)i, 300, at++);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		transmit(1514, (uint8_t)(i + 50));
+		expect(1514, (uint8_t)(i + 50), 300, at);
+		at += 6;
+		transmit(60, 7);
+		expect(60, 7, 300, at++);
+	}
+	ck_assert_uint_eq(status().n_receive_dropped, 0);
+}
+END_TEST
+
 START_TEST(frame_waits_for_more_buffers)
 {
 	begin_loopback(F_USUAL);
@@ -453,6 +475,7 @@ int main(void)
 	tcase_add_test(tcase, tells_what_it_is);
 	tcase_add_test(tcase, frames_come_back);
 	tcase_add_test(tcase, large_frame_takes_several_buffers);
+	tcase_add_test(tcase, large_frame_after_small_ones_is_whole);
 	tcase_add_test(tcase, frame_waits_for_more_buffers);
 	tcase_add_loop_test(tcase, frame_that_can_never_fit_is_dropped, 0, 3);
 	tcase_add_test(tcase, too_large_without_merging_is_dropped);
