@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/util.h"
 #include "perf/launch.h"
@@ -19,6 +21,8 @@
 
 /* Who a worker becomes that starts as root: nobody's number, as vmmd's direct spawner has many. */
 #define WORKER_UID 63000
+
+#define GUEST_CID 3
 
 _Noreturn void launch_fail(const char *what, const char *why)
 {
@@ -74,6 +78,21 @@ static void add_tap(struct launch *launch, const char *name)
 	network->tap_fds[0] = add_fd(launch, fd);
 }
 
+/* A socket for clients of the guest's ports, at a path where there is none yet. */
+static void add_vsock(struct launch *launch, const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
+		launch_fail(path, fd < 0 ? strerror(errno) : "is too long");
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0)
+		launch_fail(path, strerror(errno));
+	launch->spec.vsock_cid = GUEST_CID;
+	launch->spec.vsock_listen_fd = add_fd(launch, fd);
+}
+
 int launch_parse(struct launch *launch, int argc, char **argv, const char *const *more,
 	unsigned long *numbers)
 {
@@ -87,12 +106,13 @@ int launch_parse(struct launch *launch, int argc, char **argv, const char *const
 		{ "queues", required_argument, NULL, 'q' },
 		{ "engine", required_argument, NULL, 'e' },
 		{ "tap", required_argument, NULL, 'n' },
+		{ "vsock", required_argument, NULL, 'v' },
 		{ "mmio", no_argument, NULL, 't' },
 	};
 	struct vmm_spec *spec = &launch->spec;
 	const char *drive = NULL, *engine = "auto";
 	uint32_t n_queues = 1;
-	int option, n = 10;
+	int option, n = 11;
 
 	if (vmm_netns_new(&launch->netns_fd) < 0)
 		launch->netns_fd = -EBADF;
@@ -132,6 +152,9 @@ int launch_parse(struct launch *launch, int argc, char **argv, const char *const
 			break;
 		case 'n':
 			add_tap(launch, optarg);
+			break;
+		case 'v':
+			add_vsock(launch, optarg);
 			break;
 		case 't':
 			spec->transport = VMM_TRANSPORT_MMIO;

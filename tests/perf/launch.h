@@ -4,7 +4,7 @@
  * exec. The options that both take:
  *
  *	--worker=PATH --kernel=PATH --initrd=PATH --cmdline=TEXT --memory=MIB --mmio
- *	--drive=PATH --queues=N --engine=auto|threads|io_uring --tap=NAME
+ *	--drive=PATH --queues=N --engine=auto|threads|io_uring --tap=NAME --vsock=PATH
  *
  * Whatever fails ends the process with a text.
  */

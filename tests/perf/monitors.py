@@ -91,7 +91,8 @@ class Qemu:
         self.name = f'qemu-{block}'
         self.program = shutil.which('qemu-system-x86_64')
 
-    def command(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None):
+    def command(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None,
+                vsock=None):
         command = [
             self.program, '-M', 'microvm,rtc=off,pic=off,pit=off,isa-serial=on,acpi=off',
             '-global', 'virtio-mmio.force-legacy=false', '-enable-kvm',
@@ -109,6 +110,8 @@ class Qemu:
         if tap:
             command += ['-netdev', f'tap,id=n,ifname={tap},script=no,downscript=no,vhost=off',
                         '-device', 'virtio-net-device,netdev=n']
+        if vsock:
+            command += ['-device', f'vhost-vsock-device,guest-cid={vsock}']
         return command
 
     def start(self, *args, netns=None, **kwargs):
@@ -128,13 +131,16 @@ class Vmmd:
     def guest(self, name):
         return os.path.join(self.build, 'tests', 'perf', name + '.elf')
 
-    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None, netns=None):
+    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None, vsock=None,
+              netns=None):
         command = [self.launch, f'--worker={self.worker}', f'--kernel={kernel}',
                    f'--cmdline={cmdline}', f'--memory={memory_mib}']
         if drive:
             command += [f'--drive={drive}', f'--queues={queues}']
         if tap:
             command += [f'--tap={tap}']
+        if vsock:
+            command += [f'--vsock={vsock}']
         # launch becomes the worker, so the pid is right; the clock starts when it does.
         guest = Guest(inside(netns, command))
         guest.started = int(guest.wait_for('EXEC')[1].split()[1]) / 1e9

@@ -11,6 +11,7 @@ import inprocess
 import many
 import network
 import units
+import vsock
 from monitors import activity, own_memory
 from report import Row
 
@@ -97,7 +98,7 @@ def idle(bench):
 
 SUITES = {'start': start, 'memory': memory, 'idle': idle,
           **block.SUITES, **network.SUITES, **many.SUITES, **inprocess.SUITES, **units.SUITES,
-          **boot.SUITES}
+          **boot.SUITES, **vsock.SUITES}
 
 # Those whose guests, or units, run elsewhere than the others', which they say themselves.
 ELSEWHERE = {*units.SUITES, *boot.SUITES}

@@ -79,6 +79,7 @@ bool queue_used(struct virtqueue *queue, uint16_t *ret_head);
 /* The benches. */
 void bench_blk(void);
 void bench_net(void);
+void __attribute__((noreturn)) bench_vsock(void);
 
 static inline void outb(uint16_t port, uint8_t value)
 {

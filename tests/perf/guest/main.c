@@ -104,6 +104,8 @@ void guest_main(const struct hvm_start_info *info)
 		bench_blk();
 	if (option_is("bench", "net"))
 		bench_net();
+	if (option_is("bench", "vsock"))
+		bench_vsock();
 	if (option_is("bench", "exits"))
 		bench_exits();
 	if (option_is("bench", "idle")) {
