@@ -634,10 +634,34 @@ def virtio_net():
         two=pairs + chain(2, into(3000)) + event(0, 31) + chain(3, net_frame(99)))
     # Without MQ the control queue is queue 2.
     for rings in RINGS:
-        yield "one-pair-%d" % rings, (bytes([rings | 0xe0, 0x80]) + chain(2, out(b"\1\1RRRRRR"),
+        yield "one-pair-%d" % rings, (bytes([rings | 0xf0, 0x80]) + chain(2, out(b"\1\1RRRRRR"),
                                                                          into(1)))
         yield "no-merge-%d" % rings, (bytes([rings | 0xf0, 1]) + rooms + event(0, 30) +
                                       event(128, 20) + event(0, 200))
+
+
+def vhost_net():
+    control = 6
+
+    def command(group, what, data=b""):
+        return chain(control, out(bytes([group, what]) + data), into(1))
+
+    def pairs(number):
+        return command(4, 0, struct.pack("<H", number))
+
+    yield from scripts(
+        pairs=pairs(3) + pairs(1) + pairs(2) + pairs(3) + RESTART + pairs(2),
+        bad=pairs(0) + pairs(4) + pairs(0xffff) + pairs(0x101) + command(4, 1, b"\2\0") +
+        command(1, 1, b"RRRRRR") + command(4, 0, b"\2") + command(4, 0, b"\2\0\0") + command(9, 9) + pairs(2),
+        pieces=chain(control, out(b"\4"), out(b"\0\3"), out(b"\0"), into(1), into(100)) +
+        chain(control, out(b""), into(1)) + chain(control, into(1)),
+        no_answer=chain(control, out(b"\4\0\3\0")) + pairs(2) + RESTART + pairs(3),
+        fails=pairs(2) + event(1, 1) + pairs(3) + event(1, 0) + pairs(1) + event(0) + pairs(3),
+        others=chain(0, into(2048)) + chain(1, out(b"x" * 60)) + chain(5, out(b"y" * 60)) + pairs(2))
+    # Without MQ the control queue is queue 2.
+    for rings in RINGS:
+        yield "one-pair-%d" % rings, (bytes([rings | 0xf0, 0x80]) +
+                                      chain(2, out(b"\4\0\1\0"), into(1)))
 
 
 def vsock_packet(op, data=b"", port=1024, kind=1, flags=0, cid=3, alloc=4096, count=0, size=None,

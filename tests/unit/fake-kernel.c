@@ -13,12 +13,16 @@
 
 #include "base/util.h"
 
+/* A queue is detached without failure. */
+#define ATTACH "IFF_ATTACH_QUEUE"
+
 /* Of virtio: indirect descriptors, event indices, version 1. */
 #define VHOST_FEATURES (UINT64_C(1) << 28 | UINT64_C(1) << 29 | UINT64_C(1) << 32)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long failing; /* of the pair below */
 static unsigned int failing_pair;
+static bool failing_attach_only;
 
 struct fake_vhost fake_vhosts[FAKE_PAIRS];
 struct fake_tap fake_taps[FAKE_PAIRS];
@@ -41,6 +45,7 @@ static const struct {
 	REQUEST(TUNSETVNETHDRSZ),
 	REQUEST(TUNSETQUEUE),
 #undef REQUEST
+	{ ATTACH, TUNSETQUEUE },
 };
 
 void fake_kernel_lock(void)
@@ -71,6 +76,7 @@ void fake_kernel_fail(const char *request, unsigned int pair)
 	fake_kernel_lock();
 	failing = 0;
 	failing_pair = pair;
+	failing_attach_only = request && strcmp(request, ATTACH) == 0;
 	for (size_t i = 0; request && i < ARRAY_SIZE(requests); i++)
 		if (strcmp(requests[i].name, request) == 0)
 			failing = requests[i].request;
@@ -143,6 +149,12 @@ static int tap_ioctl(struct fake_tap *tap, unsigned long request, void *data)
 	}
 }
 
+static bool is_failing(unsigned int pair, unsigned long request, const void *data)
+{
+	return request == failing && pair == failing_pair &&
+	       (!failing_attach_only || ((const struct ifreq *)data)->ifr_flags & IFF_ATTACH_QUEUE);
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
 	ino_t inode = inode_of(fd);
@@ -160,7 +172,7 @@ int ioctl(int fd, unsigned long request, ...)
 
 		if (!is_vhost && fake_taps[i].inode != inode)
 			continue;
-		if (request == failing && i == failing_pair)
+		if (is_failing(i, request, data))
 			errno = EIO;
 		else
 			r = is_vhost ? vhost_ioctl(&fake_vhosts[i], request, data)

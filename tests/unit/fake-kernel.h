@@ -35,7 +35,10 @@ extern struct fake_tap {
 /* The tap's queue is attached, as it is once it was made. */
 void fake_kernel_add(unsigned int pair, int vhost_fd, int tap_fd);
 
-/* From now on this request of the pair fails with EIO. NULL: none does. */
+/*
+ * From now on this request of the pair fails with EIO, IFF_ATTACH_QUEUE being the half of
+ * TUNSETQUEUE. NULL: none does.
+ */
 void fake_kernel_fail(const char *request, unsigned int pair);
 
 void fake_kernel_lock(void);
