@@ -32,6 +32,7 @@ struct connection {
 	struct peer peer;         /* owned: pidfd */
 	bool adopted;             /* made by us: no questions */
 	bool serving;             /* it is a worker */
+	bool may_try_again;       /* refused, it is no worker's fault */
 	uint64_t fingerprint;     /* of the configuration that its resources are opened for */
 	int fd;                   /* owned */
 	sd_event_source *io;      /* owned */
@@ -84,7 +85,8 @@ __attribute__((format(printf, 2, 3))) static void refuse_peer(
 	if (log_limit_ok(&connection->broker->limit))
 		log_line(LOG_WARNING, &about, "refused a peer on the broker (pid %d, uid %u): %s",
 			(int)connection->peer.pid, (unsigned)connection->peer.uid, text);
-	vmm_broker_send_refused(connection->fd, VMM_WORKER_EXIT_CONFIG,
+	vmm_broker_send_refused(connection->fd,
+		connection->may_try_again ? VMM_WORKER_EXIT_FAILURE : VMM_WORKER_EXIT_CONFIG,
 		"vmmd does not know this process as a worker");
 	connection_free(connection);
 }
@@ -232,6 +234,7 @@ static void authenticated(void *userdata, int error, const char *text)
 
 	connection->authentication = NULL;
 	if (error < 0) {
+		connection->may_try_again = error != -EPERM;
 		refuse_peer(connection, "not the main process of vmm@%s.service: %s",
 			connection->name, text ? text : strerror(-error));
 		return;
@@ -298,11 +301,13 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct connection *connection = userdata;
 
-	if (connection->serving)
+	if (connection->serving) {
 		refuse_worker(
 			connection, VMM_WORKER_EXIT_FAILURE, "its resources took too long to open");
-	else
-		refuse_peer(connection, "too slow");
+		return 0;
+	}
+	connection->may_try_again = true;
+	refuse_peer(connection, "too slow");
 	return 0;
 }
 
@@ -372,10 +377,12 @@ static void new_peer(struct broker *broker, int *fd)
 		connection->peer.pidfd = pidfd;
 	/* At once: strangers take no place that workers need. */
 	r = machine_of_pid(cred.pid, connection->name);
-	if (r < 0)
+	if (r < 0) {
 		refuse_peer(connection, "not in a unit of a machine");
-	else if (broker->n_connections > BROKER_MAX_CONNECTIONS)
+	} else if (broker->n_connections > BROKER_MAX_CONNECTIONS) {
+		connection->may_try_again = true;
 		refuse_peer(connection, "more than %d at once", BROKER_MAX_CONNECTIONS);
+	}
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)

@@ -275,6 +275,12 @@ static int got_identity(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 	if (request_lost(call, reply))
 		return 0;
 	slot = call->slot; /* nobody can cancel any more */
+	if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NO_REPLY) ||
+		sd_bus_message_is_method_error(reply, SD_BUS_ERROR_TIMEOUT)) {
+		call->done(call->userdata, -ENOTCONN, "systemd cannot be reached");
+		sd_bus_slot_unref(slot);
+		return 0;
+	}
 	snprintf(user, sizeof(user), "vmm-%s", call->name);
 	if (!machine || !unit_of(machine) || sd_bus_message_is_method_error(reply, NULL) ||
 		unit_facts_read(&facts, reply) < 0)
