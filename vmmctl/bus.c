@@ -287,6 +287,35 @@ int ctl_verify(struct ctl *ctl, const char *name, struct value *ret)
 	return r;
 }
 
+char *ctl_config_root(const struct ctl *ctl)
+{
+	sd_bus_message *message = NULL, *reply = NULL;
+	sd_bus *bus = NULL;
+	const char *root = "";
+	char *result;
+	int r;
+
+	if (*ctl->root != '\0')
+		return must_strdup(ctl->root);
+	r = sd_bus_open_system(&bus);
+	if (r >= 0)
+		r = sd_bus_message_new_method_call(bus, &message, VMMD_NAME, VMMD_PATH,
+			"org.freedesktop.DBus.Properties", "Get");
+	if (r >= 0)
+		r = sd_bus_message_append(message, "ss", VMMD_MANAGER, "Root");
+	if (r >= 0)
+		r = sd_bus_message_set_auto_start(message, false);
+	if (r >= 0)
+		r = sd_bus_call(bus, message, 0, NULL, &reply);
+	if (r < 0 || sd_bus_message_read(reply, "v", "s", &root) < 0)
+		root = "";
+	result = must_strdup(root);
+	sd_bus_message_unref(message);
+	sd_bus_message_unref(reply);
+	sd_bus_flush_close_unref(bus);
+	return result;
+}
+
 void ctl_reload_systemd(struct ctl *ctl)
 {
 	/* Where vmmd starts workers itself there is no systemd to tell. */

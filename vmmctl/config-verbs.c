@@ -124,20 +124,20 @@ static int cat_file(const struct ctl *ctl, const char *path)
 	return EXIT_SUCCESS;
 }
 
-static int cat_machine(const struct ctl *ctl, const char *name)
+static int cat_machine(const struct ctl *ctl, const char *root, const char *name)
 {
 	CLEANUP(config_free_p) struct vm_config *config = NULL;
 	CLEANUP(config_messages_finish) struct config_messages messages = {};
 	CLEANUP(free_p) char *path = NULL;
 	int r, status = EXIT_SUCCESS;
 
-	r = config_find(ctl->root, name, &path);
+	r = config_find(root, name, &path);
 	if (r < 0) {
 		ctl_error("%s: there is no %s.vm in %s/etc/vmm, %s/run/vmm or %s/usr/lib/vmm", name,
-			name, ctl->root, ctl->root, ctl->root);
+			name, root, root, root);
 		return EXIT_FAILURE;
 	}
-	r = config_load(ctl->root, name, &messages, &config);
+	r = config_load(root, name, &messages, &config);
 	if (r == 0) {
 		for (size_t i = 0; i < config->n_files; i++) {
 			if (i > 0)
@@ -154,19 +154,21 @@ static int cat_machine(const struct ctl *ctl, const char *name)
 
 int verb_cat(struct ctl *ctl, char **arguments)
 {
+	CLEANUP(free_p) char *root = NULL;
 	int status = EXIT_SUCCESS;
 
 	if (ctl->host) {
 		ctl_error("cat reads files of this host; use ssh %s vmmctl cat", ctl->host);
 		return EXIT_FAILURE;
 	}
+	root = ctl_config_root(ctl);
 	ctl_open_pager(ctl);
 	for (size_t i = 0; arguments[i]; i++) {
 		const char *name = ctl_machine_name(arguments[i]);
 
 		if (i > 0)
 			putchar('\n');
-		status = MAX(status, name ? cat_machine(ctl, name) : EXIT_FAILURE);
+		status = MAX(status, name ? cat_machine(ctl, root, name) : EXIT_FAILURE);
 	}
 	return status;
 }

@@ -99,6 +99,7 @@ static int edit_copy(const struct ctl *ctl, const char *name, const char *path, 
 int verb_edit(struct ctl *ctl, char **arguments)
 {
 	const char *name = ctl_machine_name(arguments[0]);
+	CLEANUP(free_p) char *root = NULL;
 	CLEANUP(free_p) char *original = NULL;
 	CLEANUP(free_p) char *before = NULL;
 	CLEANUP(free_p) char *after = NULL;
@@ -114,7 +115,8 @@ int verb_edit(struct ctl *ctl, char **arguments)
 		ctl_error("edit works on this host's files only");
 		return EXIT_FAILURE;
 	}
-	r = config_find("", name, &original);
+	root = ctl_config_root(ctl);
+	r = config_find(root, name, &original);
 	if (r < 0) {
 		ctl_error("%s: there is no such machine; vmmctl define makes one", name);
 		return EXIT_FAILURE;

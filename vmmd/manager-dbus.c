@@ -368,6 +368,8 @@ static int property_get(sd_bus *sdbus, const char *path, const char *interface,
 		return sd_bus_message_append(reply, "as", 4, "pci", "mmio", "console", "transient");
 	if (strcmp(property, "Spawner") == 0)
 		return sd_bus_message_append(reply, "s", manager->spawner->name);
+	if (strcmp(property, "Root") == 0)
+		return sd_bus_message_append(reply, "s", manager->root);
 	if (strcmp(property, "NMachines") == 0)
 		return sd_bus_message_append(reply, "u", (uint32_t)manager->n_machines);
 	if (strcmp(property, "NRunning") == 0)
@@ -467,6 +469,7 @@ const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_PROPERTY("Version", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("Features", "as", property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("Spawner", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Root", "s", property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("NMachines", "u", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("NRunning", "u", property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("MemoryCommitted", "t", property_get, 0, 0),

@@ -216,6 +216,8 @@ static int get_text(sd_bus *b, const char *path, const char *interface, const ch
 {
 	if (strcmp(property, "Features") == 0)
 		return sd_bus_message_append(reply, "as", 2, "pci", "mmio");
+	if (strcmp(property, "Root") == 0)
+		return sd_bus_message_append(reply, "s", "");
 	return sd_bus_message_append(
 		reply, "s", strcmp(property, "Version") == 0 ? "1.2.3" : "direct");
 }
@@ -295,6 +297,7 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_PROPERTY("Version", "s", get_text, 0, 0),
 	SD_BUS_PROPERTY("Features", "as", get_text, 0, 0),
 	SD_BUS_PROPERTY("Spawner", "s", get_text, 0, 0),
+	SD_BUS_PROPERTY("Root", "s", get_text, 0, 0),
 	SD_BUS_PROPERTY("NMachines", "u", get_number, 0, 0),
 	SD_BUS_PROPERTY("NRunning", "u", get_number, 0, 0),
 	SD_BUS_PROPERTY("MemoryCommitted", "t", get_number, 0, 0),
