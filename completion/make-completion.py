@@ -33,6 +33,8 @@ def kind(verb):
         return "running"
     if verb["name"] in ("ssh", "exec", "proxy", "forward"):
         return "machine"
+    if verb["name"] == "cp":
+        return "copy"
     if verb["name"] == "help":
         return "help"
     if "NAME|FILE" in arguments:

@@ -59,8 +59,11 @@ def manual():
         check(f"vmmctl.1: option {form}", re.search(rf" {re.escape(form)}\b", texts["vmmctl.1"]))
     for option in re.findall(r"--[a-z]+(?:=[a-z]*)?", output(VMMD, "--help")):
         check(f"vmmd.8: option {option}", f" {option}" in texts["vmmd.8"] or f", {option}" in texts["vmmd.8"])
-    for key in re.findall(r"^(\w+=) ", output(VMMCTL, "verify", "--keys"), re.M):
-        check(f"vmm.vm.5: {key}", f" {key} (" in texts["vmm.vm.5"])
+    # Type, limits and default of each key as the parser's own table has them.
+    keys = re.findall(r"^(\w+= \(.*\))$", output(VMMCTL, "verify", "--keys"), re.M)
+    check("keys have defaults", sum(", default " in key for key in keys) > len(keys) / 3, keys)
+    for key in keys:
+        check(f"vmm.vm.5: {key}", f" {key} " in texts["vmm.vm.5"])
     for path in DBUS.glob("org.vmmd1.*.xml"):
         for element in ElementTree.parse(path).iter():
             if element.tag in ("method", "signal", "property"):
@@ -87,9 +90,7 @@ def manual():
 
 def completes(bus, line):
     """What bash offers at the end of line."""
-    words = re.findall(r"=|[^\s=]+", line) + ([""] if line.endswith((" ", "=")) else [])
-    if line.endswith("="):
-        words.pop()
+    words = re.findall(r"[=:]|[^\s=:]+", line) + ([""] if line.endswith(" ") else [])
     script = f"""
         source {COMPLETION}/vmmctl
         COMP_WORDS=({" ".join(f"'{word}'" for word in words)})
@@ -131,6 +132,10 @@ OFFERED = [
     ("vmmctl verify w", {"web"}),
     ("vmmctl run --kernel=zI", {"zImage"}),
     ("vmmctl define zI", {"zImage"}),
+    ("vmmctl cp zI", {"zImage"}),
+    ("vmmctl cp zImage w", {"web:"}),
+    ("vmmctl cp d", set()),
+    ("vmmctl cp web:zI", set()),
 ]
 
 
