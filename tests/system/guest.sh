@@ -92,6 +92,10 @@ ssh_into_guest() {
 	hard_stop reach
 }
 
+note_since() {
+	echo "NOTE: answered $((($(date +%s%N) - $1) / 1000000)) ms $2"
+}
+
 # A connection starts the machine, later ones resume it; it rests in between.
 proxy() {
 	local begin
@@ -102,11 +106,13 @@ proxy() {
 	systemctl daemon-reload
 	systemctl start vmm-proxy@lazy.socket
 	equals "before" "$(unit_property lazy ActiveState)" inactive
+	begin=$(date +%s%N)
 	equals "the answer" "$(echo hello | timeout $((200 * slow)) socat -t 200 - UNIX-CONNECT:/run/vmmd/proxy/lazy)" hello
+	note_since "$begin" "after the connection to a stopped machine"
 	eventually 30 "it rests" sh -c 'vmmctl list --no-legend lazy | grep -q paused'
 	begin=$(date +%s%N)
 	equals "the next answer" "$(echo again | timeout $((60 * slow)) socat -t 60 - UNIX-CONNECT:/run/vmmd/proxy/lazy)" again
-	echo "answered $((($(date +%s%N) - begin) / 1000000)) ms after the connection to a paused machine"
+	note_since "$begin" "after the connection to a paused machine"
 	equals "by hand" "$(echo third | vmmctl proxy lazy 7)" third
 	systemctl stop vmm-proxy@lazy.socket vmm-proxy@lazy.service
 	rm -r /run/systemd/system/vmm-proxy@lazy.service.d

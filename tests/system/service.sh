@@ -24,6 +24,49 @@ passed_to_unit() {
 	hard_stop passed
 }
 
+# OnFailure= of a .vm file: the unit is started when the machine has failed for good, and is told how;
+# not when it ends well, and not when it is started again.
+on_failure() {
+	local told=/run/vmm-told
+	rm -f "$told"
+	cat >/run/systemd/system/vmm-test-told.service <<-END
+		[Service]
+		Type=oneshot
+		ExecStart=/bin/sh -c 'echo "\$MONITOR_UNIT \$MONITOR_SERVICE_RESULT \$MONITOR_EXIT_STATUS" >>$told'
+	END
+	writer_machine fails
+	printf '[Unit]\nOnFailure=vmm-test-told.service\n' >>/etc/vmm/fails.vm
+	systemctl daemon-reload
+	equals "OnFailure" "$(unit_property fails OnFailure)" vmm-test-told.service
+	systemctl start vmm@fails
+	hard_stop fails
+	[[ ! -e $told ]] || fail "after an end that was asked for: $(cat "$told")"
+
+	# What is wrong in its file is not tried again.
+	printf '[Boot]\nKernel=/nowhere\n' >>/etc/vmm/fails.vm
+	fails systemctl start vmm@fails
+	eventually 20 "the unit of OnFailure=" test -s "$told"
+	equals "what it is told" "$(cat "$told")" "vmm@fails.service exit-code 78"
+	rm "$told"
+
+	# A worker that dies is started again, until that has happened too often.
+	writer_machine fails
+	printf '[Unit]\nOnFailure=vmm-test-told.service\nStartLimitBurst=2\n[Service]\nRestartSec=100ms\n' \
+		>>/etc/vmm/fails.vm
+	systemctl reset-failed vmm@fails
+	systemctl daemon-reload
+	systemctl start vmm@fails
+	systemctl kill -s KILL vmm@fails
+	eventually 30 "the restart" sh -c '[ "$(systemctl show -P NRestarts vmm@fails)" = 1 ]'
+	wait_unit fails 30 active
+	[[ ! -e $told ]] || fail "while it is started again: $(cat "$told")"
+	systemctl kill -s KILL vmm@fails
+	wait_unit fails 30 failed
+	eventually 20 "the unit of OnFailure=" test -s "$told"
+	matches "what it is told" "$(cat "$told")" '^vmm@fails.service '
+	rm /run/systemd/system/vmm-test-told.service "$told"
+}
+
 enabled_and_disabled() {
 	idle_machine enabled
 	systemctl enable --now vmm@enabled
@@ -199,6 +242,7 @@ worker_memory() {
 }
 
 add passed-to-unit 60 passed_to_unit
+add_soak on-failure 120 on_failure
 add enabled-and-disabled 60 enabled_and_disabled
 add status-tells 60 status_tells
 add limits-while-running 60 limits_while_running
