@@ -101,8 +101,18 @@ static bool is_a_frame(const struct vmm_virtqueue_chain *chain)
 	       chain->readable_bytes <= VMM_NET_MAX_BYTES;
 }
 
-/* 1: go on; 0: stop, something else has to happen first; -VMM_EGUEST. */
-static int transmit_one(struct pair *pair, struct vmm_virtqueue *queue)
+/*
+ * What a look at the queue came to. That it was empty is for that look to say: a second one would
+ * find the frame that the driver has added since, without a kick, as none was asked for.
+ */
+enum outcome {
+	OUTCOME_DONE,
+	OUTCOME_EMPTY,
+	OUTCOME_WAITS, /* for a limit or the back end: not a kick's affair */
+};
+
+/* 0, or -VMM_EGUEST. */
+static int transmit_one(struct pair *pair, struct vmm_virtqueue *queue, enum outcome *ret_outcome)
 {
 	struct vmm_virtqueue_chain chain;
 	uint64_t frame_bytes;
@@ -113,26 +123,33 @@ static int transmit_one(struct pair *pair, struct vmm_virtqueue *queue)
 		vmm_virtqueue_break(queue, "frame of too many pieces");
 		return -VMM_EGUEST;
 	}
-	if (r <= 0)
+	if (r < 0)
 		return r;
+	if (r == 0) {
+		*ret_outcome = OUTCOME_EMPTY;
+		return 0;
+	}
+	*ret_outcome = OUTCOME_DONE;
 	if (!is_a_frame(&chain)) {
 		count(&pair->n_transmit_dropped, 1);
 		vmm_virtqueue_push(queue, &chain, 0);
-		return 1;
+		return 0;
 	}
 	frame_bytes = chain.readable_bytes - VMM_NET_HEADER_BYTES;
 	if (!admit(pair, frame_bytes)) {
 		vmm_virtqueue_undo_pop(queue, &chain);
+		*ret_outcome = OUTCOME_WAITS;
 		return 0;
 	}
 	if (send_frame(pair, &chain) == -EAGAIN) {
 		vmm_ratelimit_give_back(&pair->transmit_limit, 1, frame_bytes);
 		vmm_virtqueue_undo_pop(queue, &chain);
 		pair->want_transmit = true;
+		*ret_outcome = OUTCOME_WAITS;
 		return 0;
 	}
 	vmm_virtqueue_push(queue, &chain, 0);
-	return 1;
+	return 0;
 }
 
 /* Transmits what there is. 0; 1: there is more, call again; -VMM_EGUEST. */
@@ -141,14 +158,14 @@ int vmm_net_transmit(struct pair *pair, struct vmm_virtqueue *queue)
 	pair->want_transmit = false;
 	vmm_virtqueue_disable_notifications(queue);
 	for (int i = 0; i < FRAMES_A_TURN; i++) {
-		int r = transmit_one(pair, queue);
+		enum outcome outcome;
+		int r = transmit_one(pair, queue, &outcome);
 
 		if (r < 0)
 			return r;
-		if (r > 0)
+		if (outcome == OUTCOME_DONE)
 			continue;
-		if (!vmm_virtqueue_is_empty(
-			    queue)) /* limits or the back end: not a kick's affair */
+		if (outcome == OUTCOME_WAITS)
 			return 0;
 		if (!vmm_virtqueue_enable_notifications(queue))
 			return 0;

@@ -6,6 +6,16 @@
 #include "base/util.h"
 #include "virtio-vsock/vsock-internal.h"
 
+/*
+ * What a look at the queue came to. That it was empty is for that look to say: a second one would
+ * find the packet that the driver has added since, without a kick, as none was asked for.
+ */
+enum outcome {
+	OUTCOME_DONE,
+	OUTCOME_EMPTY,
+	OUTCOME_WAITS, /* for a limit, or for orphans to go out: not a kick's affair */
+};
+
 /* How many packets one call takes before others get their turn. */
 #define PACKETS_A_TURN 256
 
@@ -249,8 +259,9 @@ static bool admit(struct vmm_virtio_vsock *vsock, const struct packet *packet)
 	return false;
 }
 
-/* 1: go on; 0: stop, something else has to happen first; -VMM_EGUEST. */
-static int transmit_one(struct vmm_virtio_vsock *vsock, struct vmm_virtqueue *queue)
+/* 0, or -VMM_EGUEST. */
+static int transmit_one(
+	struct vmm_virtio_vsock *vsock, struct vmm_virtqueue *queue, enum outcome *ret_outcome)
 {
 	struct vmm_virtqueue_chain chain;
 	struct packet packet;
@@ -258,6 +269,7 @@ static int transmit_one(struct vmm_virtio_vsock *vsock, struct vmm_virtqueue *qu
 
 	if (vsock->n_orphans == MAX_ORPHANS) {
 		vsock->transmit_waits = true;
+		*ret_outcome = OUTCOME_WAITS;
 		return 0;
 	}
 	r = vmm_virtqueue_pop(queue, vsock->iov, vsock->iov_room, &chain);
@@ -265,8 +277,12 @@ static int transmit_one(struct vmm_virtio_vsock *vsock, struct vmm_virtqueue *qu
 		vmm_virtqueue_break(queue, "packet of too many pieces");
 		return -VMM_EGUEST;
 	}
-	if (r <= 0)
+	if (r < 0)
 		return r;
+	if (r == 0) {
+		*ret_outcome = OUTCOME_EMPTY;
+		return 0;
+	}
 	r = parse(vsock, &chain, &packet);
 	if (r < 0) {
 		vmm_virtqueue_break(queue, "packet shorter than it says");
@@ -276,12 +292,14 @@ static int transmit_one(struct vmm_virtio_vsock *vsock, struct vmm_virtqueue *qu
 		count(&vsock->n_dropped, 1);
 	} else if (!admit(vsock, &packet)) {
 		vmm_virtqueue_undo_pop(queue, &chain);
+		*ret_outcome = OUTCOME_WAITS;
 		return 0;
 	} else {
 		handle(vsock, &packet);
 	}
 	vmm_virtqueue_push(queue, &chain, 0);
-	return 1;
+	*ret_outcome = OUTCOME_DONE;
+	return 0;
 }
 
 /* Takes what there is. 0; 1: there is more, call again; -VMM_EGUEST. */
@@ -290,13 +308,14 @@ int vmm_vsock_transmit(struct vmm_virtio_vsock *vsock, struct vmm_virtqueue *que
 	vsock->transmit_waits = false;
 	vmm_virtqueue_disable_notifications(queue);
 	for (int i = 0; i < PACKETS_A_TURN; i++) {
-		int r = transmit_one(vsock, queue);
+		enum outcome outcome;
+		int r = transmit_one(vsock, queue, &outcome);
 
 		if (r < 0)
 			return r;
-		if (r > 0)
+		if (outcome == OUTCOME_DONE)
 			continue;
-		if (!vmm_virtqueue_is_empty(queue)) /* a limit or orphans: not a kick's affair */
+		if (outcome == OUTCOME_WAITS)
 			return 0;
 		if (!vmm_virtqueue_enable_notifications(queue))
 			return 0;

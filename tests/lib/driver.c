@@ -223,6 +223,23 @@ bool driver_wait_used(
 	return true;
 }
 
+bool driver_hammer(struct driver *driver, unsigned int queue, const struct vring_buffer *buffer,
+	unsigned int n)
+{
+	enum { DELAYS = 1024 };
+
+	for (unsigned int i = 0; i < n; i++) {
+		driver_add(driver, queue, buffer, 1, 0);
+		for (unsigned int j = 0; j < i * 37 % DELAYS * 32; j++)
+			__asm__ volatile("" ::: "memory");
+		driver_add(driver, queue, buffer, 1, 0);
+		if (!driver_wait_used(driver, queue, NULL, NULL) ||
+			!driver_wait_used(driver, queue, NULL, NULL))
+			return false;
+	}
+	return true;
+}
+
 bool driver_wait_interrupt(struct driver *driver, int timeout_msec, uint32_t *ret_status)
 {
 	struct pollfd poll_fd = { .fd = driver->irq_fd, .events = POLLIN };

@@ -239,6 +239,27 @@ START_TEST(commands_are_answered)
 }
 END_TEST
 
+/* On each kind of ring: also where a driver kicks only when it has been asked anew. */
+START_TEST(commands_follow_each_other)
+{
+	static const uint64_t features[] = {
+		0,
+		VMM_VIRTIO_F_EVENT_IDX,
+		VMM_VIRTIO_F_RING_PACKED,
+		VMM_VIRTIO_F_RING_PACKED | VMM_VIRTIO_F_EVENT_IDX,
+	};
+
+	begin_loopback(F_USUAL | features[_i]);
+	ck_assert_uint_eq(driver.features & features[_i], features[_i]);
+	for (uint8_t i = 0; i < 100; i++) {
+		uint8_t data[] = { 1, 1, 0x52, 0x54, 0, 9, 9, i };
+
+		ck_assert_uint_eq(command(data, sizeof(data)), 0);
+		ck_assert_uint_eq(status().mac[5], i);
+	}
+}
+END_TEST
+
 START_TEST(command_without_room_for_its_answer)
 {
 	struct vring_buffer only = { CTRL_GPA, 2, false };
@@ -291,6 +312,17 @@ START_TEST(pairs_are_counted)
 	}
 	driver_reset(&driver);
 	ck_assert_uint_eq(status().n_pairs, 0);
+}
+END_TEST
+
+START_TEST(no_chain_is_overlooked)
+{
+	struct vring_buffer too_short = { TX_GPA, HEADER, false };
+	enum { N = 30000 };
+
+	begin_loopback(F_USUAL | (_i ? VMM_VIRTIO_F_EVENT_IDX : 0));
+	ck_assert(driver_hammer(&driver, TRANSMIT, &too_short, N));
+	ck_assert_uint_eq(status().n_transmit_dropped, 2 * N);
 }
 END_TEST
 
@@ -482,8 +514,10 @@ int main(void)
 	tcase_add_loop_test(tcase, bad_frames_are_dropped, 0, ARRAY_SIZE(bad_frames));
 	tcase_add_loop_test(tcase, receive_buffer_without_room_breaks_the_queue, 0, 2);
 	tcase_add_loop_test(tcase, commands_are_answered, 0, ARRAY_SIZE(commands));
+	tcase_add_loop_test(tcase, commands_follow_each_other, 0, 4);
 	tcase_add_test(tcase, command_without_room_for_its_answer);
 	tcase_add_test(tcase, pairs_are_counted);
+	tcase_add_loop_test(tcase, no_chain_is_overlooked, 0, 2);
 	tcase_add_test(tcase, link_goes_down_and_up);
 	tcase_add_test(tcase, announce_is_acknowledged);
 	tcase_add_test(tcase, pause_gives_buffers_back);

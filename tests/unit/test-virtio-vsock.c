@@ -93,6 +93,18 @@ static uint32_t open_to_guest(uint32_t port, int *ret_fd)
 	return host_port;
 }
 
+START_TEST(no_packet_is_overlooked)
+{
+	struct vring_buffer buffer = { TX_GPA, sizeof(struct header), false };
+	struct header header = packet(1025, 80, RST);
+
+	begin_fully();
+	memcpy(driver_pointer(&driver, TX_GPA, sizeof(header)), &header, sizeof(header));
+	ck_assert(driver_hammer(&driver, TRANSMIT, &buffer, 30000));
+	establish(1025, 80);
+}
+END_TEST
+
 START_TEST(host_connects)
 {
 	uint32_t host_port;
@@ -373,6 +385,7 @@ int main(void)
 	tcase_add_test(tcase, tells_its_cid);
 	tcase_add_test(tcase, guest_connects_and_data_flows);
 	tcase_add_test(tcase, refused_and_pending);
+	tcase_add_test(tcase, no_packet_is_overlooked);
 	tcase_add_test(tcase, host_connects);
 	tcase_add_test(tcase, guest_that_never_answers);
 	tcase_add_test(tcase, half_close_both_ways);
