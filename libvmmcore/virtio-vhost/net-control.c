@@ -34,30 +34,40 @@ static bool carry_out(struct vmm_virtio_vhost *vhost, const struct command *comm
 	return true;
 }
 
-int net_control_process(struct vmm_virtio_vhost *vhost, struct vmm_virtqueue *queue)
+/* 1; 0: there is none; -VMM_EGUEST. */
+static int process_one(struct vmm_virtio_vhost *vhost, struct vmm_virtqueue *queue)
 {
 	struct vmm_virtqueue_chain chain;
+	struct command command = { 0 };
 	struct iovec iov[16];
+	size_t size;
+	uint8_t ack;
 	int r;
 
-	for (unsigned int i = 0; i < COMMANDS_A_TURN; i++) {
-		struct command command = { 0 };
-		size_t size;
-		uint8_t ack;
+	r = vmm_virtqueue_pop(queue, iov, ARRAY_SIZE(iov), &chain);
+	if (r == -ENOBUFS || (r > 0 && chain.writable_bytes < sizeof(ack))) {
+		vmm_virtqueue_break(queue, "control command of the wrong shape");
+		r = -VMM_EGUEST;
+	}
+	if (r <= 0)
+		return r;
+	size = vmm_virtqueue_chain_read(&chain, 0, &command, COMMAND_BYTES + 1);
+	ack = carry_out(vhost, &command, size) ? ACK_OK : ACK_ERR;
+	vmm_virtqueue_chain_write(&chain, 0, &ack, sizeof(ack));
+	vmm_virtqueue_push(queue, &chain, sizeof(ack));
+	return 1;
+}
 
-		r = vmm_virtqueue_pop(queue, iov, ARRAY_SIZE(iov), &chain);
-		if (r == 0)
-			return 0;
-		if (r == -ENOBUFS || (r > 0 && chain.writable_bytes < sizeof(ack))) {
-			vmm_virtqueue_break(queue, "control command of the wrong shape");
-			r = -VMM_EGUEST;
-		}
+int net_control_process(struct vmm_virtio_vhost *vhost, struct vmm_virtqueue *queue)
+{
+	for (unsigned int i = 0; i < COMMANDS_A_TURN; i++) {
+		int r = process_one(vhost, queue);
+
 		if (r < 0)
 			return r;
-		size = vmm_virtqueue_chain_read(&chain, 0, &command, COMMAND_BYTES + 1);
-		ack = carry_out(vhost, &command, size) ? ACK_OK : ACK_ERR;
-		vmm_virtqueue_chain_write(&chain, 0, &ack, sizeof(ack));
-		vmm_virtqueue_push(queue, &chain, sizeof(ack));
+		/* With an event index the driver kicks for the next one only when asked anew. */
+		if (r == 0 && !vmm_virtqueue_enable_notifications(queue))
+			return 0;
 	}
 	return 1;
 }

@@ -211,7 +211,8 @@ START_TEST(test_number_of_pairs)
 	static const uint8_t numbers[] = { 3, 1, 2, 3, 3, 2, 1, 1 };
 
 	make();
-	start(MULTI, CONTROL + 1);
+	/* With an event index a driver kicks for a second command only when it was asked anew. */
+	start(MULTI | (_i ? VMM_VIRTIO_F_EVENT_IDX : 0), CONTROL + 1);
 	wait_running(N_PAIRS);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		ck_assert_uint_eq(set_pairs(numbers[i]), 0);
@@ -427,7 +428,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, set_up, tear_down);
 	tcase_add_test(tcase, test_each_pair_has_its_vhost);
 	tcase_add_loop_test(tcase, test_one_pair_has_no_control_queue, 0, 2);
-	tcase_add_test(tcase, test_number_of_pairs);
+	tcase_add_loop_test(tcase, test_number_of_pairs, 0, 2);
 	tcase_add_loop_test(tcase, test_command, 0, ARRAY_SIZE(commands));
 	tcase_add_test(tcase, test_command_without_an_answer);
 	tcase_add_test(tcase, test_control_queue_of_one_pair);
