@@ -49,6 +49,9 @@ uint64_t ring_features(int i);
 void expect_echo(uint16_t queue, const char *text);
 void start(int i);
 
+/* virtio-reset.c */
+void add_reset_tests(TCase *tcase);
+
 /* virtio-registers.c */
 void add_register_tests(TCase *tcase);
 
