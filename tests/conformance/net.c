@@ -117,6 +117,42 @@ static void unknown_commands_fail(struct conf *c)
 	CHECK(command(c, 4, 1, "\1", 2) == 1);
 }
 
+/* A driver that kicks only where it is asked to, and then waits for the answer. */
+static void polite_commands(struct conf *c, uint64_t features)
+{
+	uint64_t wanted = ALL_DEVICE | features | (c->packed ? F_PACKED : 0);
+	uint32_t id, len;
+
+	if (c->packed)
+		needs(c, F_PACKED, "packed ring");
+	CHECK(vdriver_start(&c->d, wanted, 2 * NET_PAIRS + 1, 64));
+	for (unsigned int i = 0; i < 100; i++) {
+		uint16_t queue = (uint16_t)control_queue(c), n = c->packed ? 2 : 1;
+		struct vring_buffer buffers[2] = {
+			{ vdriver_alloc(&c->d, 3), 3, false },
+			{ vdriver_alloc(&c->d, 1), 1, true },
+		};
+
+		memset(c->m->ram + buffers[0].gpa, 0xfe, 3);
+		vring_add(c->d.rings[queue], buffers, 2);
+		if (vring_kick_wanted(c->d.rings[queue], features & F_EVENT_IDX, n))
+			vdriver_kick(&c->d, queue);
+		CHECK(vdriver_wait_used(&c->d, queue, &id, &len));
+		CHECK(c->m->ram[buffers[1].gpa] == 1);
+	}
+}
+
+static void commands_by_flag(struct conf *c)
+{
+	polite_commands(c, 0);
+}
+
+static void commands_by_event_index(struct conf *c)
+{
+	needs(c, F_EVENT_IDX, "event index");
+	polite_commands(c, F_EVENT_IDX);
+}
+
 static void mac_can_be_set(struct conf *c)
 {
 	static const uint8_t mac[6] = { 0x52, 0x55, 9, 8, 7, 6 };
@@ -248,6 +284,8 @@ static const struct conf_case cases[] = {
 	NET("5.1.4", "the status follows the link", link_status),
 	NET("5.1.4", "frames are dropped while the link is down", link_down_drops),
 	NET("5.1.6.5", "unknown commands fail", unknown_commands_fail),
+	NET("5.1.6.5", "commands that are kicked for as the flag says", commands_by_flag),
+	NET("5.1.6.5", "commands that are kicked for as the event says", commands_by_event_index),
 	NET("5.1.6.5.2.1", "the MAC address can be set", mac_can_be_set),
 	NET("5.1.6.5.4.2", "announce, and its acknowledgement", announce),
 	NET("5.1.6.5.6.2", "only the first pair is used at first", only_pair_0_at_first),
