@@ -95,19 +95,27 @@ static void write_backends(FILE *stream, const struct vm_config *config)
 	for (size_t i = 0; i < config->n_drives; i++)
 		if (config_drive_has_unit(&config->drives[i]))
 			write_backend(stream, "drive", config, config->drives[i].name.value);
+	for (size_t i = 0; i < config->n_networks; i++)
+		if (config->networks[i].user.value)
+			write_backend(stream, "network", config, config->networks[i].name.value);
 	for (size_t i = 0; i < config->n_shares; i++)
 		if (config_share_has_unit(&config->shares[i]))
 			write_backend(stream, "share", config, config->shares[i].tag.value);
 }
 
-static void write_server(
-	FILE *stream, const char *path, const char *source, bool read_only, const char *destination)
+static void write_source(FILE *stream, const char *path)
 {
 	fputs("# Made by vmm-generator from ", stream);
 	write_comment(stream, path);
 	fputs("\n[Unit]\nSourcePath=", stream);
 	write_literal(stream, path);
 	fputc('\n', stream);
+}
+
+static void write_server(
+	FILE *stream, const char *path, const char *source, bool read_only, const char *destination)
+{
+	write_source(stream, path);
 	write_mounts(stream, source);
 	fputs(read_only ? "\n[Service]\nBindReadOnlyPaths=" : "\n[Service]\nBindPaths=", stream);
 	write_word(stream, source);
@@ -129,6 +137,22 @@ void dropin_write_drive(FILE *stream, const char *path, const struct config_driv
 void dropin_write_share(FILE *stream, const char *path, const struct config_share *share)
 {
 	write_server(stream, path, share->path.value, share->read_only.value, "/mnt/share");
+}
+
+void dropin_write_network(FILE *stream, const char *path, const struct config_network *network)
+{
+	const char *at = network->forward.value ? network->forward.value : "";
+	const char *separator = "";
+	struct config_forward forward;
+
+	write_source(stream, path);
+	fputs("\n[Service]\nEnvironment=\"VMM_FORWARD=", stream);
+	/* passt wants no brackets, and the address before a slash. */
+	for (; config_next_forward(&at, &forward) > 0; separator = " ")
+		fprintf(stream, "%s-%c %s%s%u:%u", separator, forward.is_udp ? 'u' : 't',
+			forward.address, *forward.address ? "/" : "", forward.host_port,
+			forward.guest_port);
+	fputs("\"\n", stream);
 }
 
 void dropin_write(FILE *stream, const char *path, const struct vm_config *config,

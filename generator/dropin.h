@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * dropin: the texts of the drop-ins that bring a .vm file to its unit, vmm@NAME.service, and its
- * drives and shares to theirs, vmm-drive@NAME:DRIVE.service and vmm-share@NAME:TAG.service.
+ * drives, shares and networks to theirs: vmm-drive@NAME:DRIVE.service, vmm-share@NAME:TAG.service
+ * and vmm-network@NAME:NETWORK.service.
  *
  * Threads: no state; any thread.
  */
@@ -30,5 +31,8 @@ void dropin_write(FILE *stream, const char *path, const struct vm_config *config
 /* The same for a drive with Format= and a share with Path=: what its server gets to see. */
 void dropin_write_drive(FILE *stream, const char *path, const struct config_drive *drive);
 void dropin_write_share(FILE *stream, const char *path, const struct config_share *share);
+
+/* The same for a network with User=yes: the ports that passt forwards. */
+void dropin_write_network(FILE *stream, const char *path, const struct config_network *network);
 
 #endif

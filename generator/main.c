@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * vmm-generator: a systemd.generator(7) that brings .vm files to their units. For each NAME.vm it
- * writes one drop-in for vmm@NAME.service, and one for each unit that serves a drive or share of
- * it; never a whole unit: a generated unit could not be enabled.
+ * writes one drop-in for vmm@NAME.service, and one for each unit that serves a drive, share or
+ * network of it; never a whole unit: a generated unit could not be enabled.
  *
  * It runs early and on each daemon-reload: no bus, no syslog, it writes to the directory that it is
  * given and logs to the kernel's buffer. A file that cannot be used still gets its drop-in, so that
@@ -128,7 +128,7 @@ static int draft_put(const struct generator *generator, struct draft *draft, con
 	return r;
 }
 
-/* Of the drives and shares that have units of their own. */
+/* Of the drives, networks and shares that have units of their own. */
 static int generate_backends(
 	const struct generator *generator, const char *path, const struct vm_config *config)
 {
@@ -144,6 +144,16 @@ static int generate_backends(
 			dropin_write_drive(draft.stream, path, &config->drives[i]);
 		snprintf(unit, sizeof(unit), "vmm-drive@%s:%s.service", config->name,
 			config->drives[i].name.value);
+		r = draft_put(generator, &draft, unit);
+	}
+	for (size_t i = 0; r >= 0 && i < config->n_networks; i++) {
+		if (!config->networks[i].user.value)
+			continue;
+		draft_open(&draft);
+		if (draft.stream)
+			dropin_write_network(draft.stream, path, &config->networks[i]);
+		snprintf(unit, sizeof(unit), "vmm-network@%s:%s.service", config->name,
+			config->networks[i].name.value);
 		r = draft_put(generator, &draft, unit);
 	}
 	for (size_t i = 0; r >= 0 && i < config->n_shares; i++) {

@@ -170,7 +170,8 @@ int ctl_machine(struct ctl *ctl, const char *name, struct value *ret, char **ret
  */
 int ctl_verify(struct ctl *ctl, const char *name, struct value *ret);
 
-/* The directory below which .vm files lie: --root=, or what vmmd says where it runs, or "" for /. */
+/* The directory below which .vm files lie: --root=, or what vmmd says where it runs, or "" for /.
+ */
 char *ctl_config_root(const struct ctl *ctl);
 
 /* Has systemd read its units again, and so the drop-ins that come of .vm files. Says what to do

@@ -80,6 +80,27 @@ static int check_drive(struct checker *checker, const struct config_drive *drive
 	return r;
 }
 
+/* passt takes the place of the tap, and there is one connection to it. */
+static int check_user_network(struct checker *checker, const struct config_network *network)
+{
+	static const char *const text = "excludes User=";
+	int r = 0;
+
+	if (!network->user.value)
+		return network->forward.value && *network->forward.value
+			       ? say(checker, network->forward.where, "Forward", "needs User=yes")
+			       : 0;
+	if (network->bridge.value)
+		r = say(checker, network->bridge.where, "Bridge", text);
+	if (r >= 0 && network->socket.value)
+		r = say(checker, network->socket.where, "Socket", text);
+	if (r >= 0)
+		r = check_absent(checker, "Vhost", &network->vhost, 0, text);
+	if (r >= 0)
+		r = check_absent(checker, "Queues", &network->queues, 1, text);
+	return r < 0 ? r : config_check_forwards(checker->config, network, checker->messages);
+}
+
 static int check_network(struct checker *checker, const struct config_network *network)
 {
 	const struct {
@@ -91,11 +112,12 @@ static int check_network(struct checker *checker, const struct config_network *n
 		{ "TransmitBandwidthLimit", &network->transmit.bytes.limit },
 		{ "TransmitPacketLimit", &network->transmit.operations.limit },
 	};
-	int r = 0;
+	int r;
 
 	checker->section = "Network";
-	if (!network->socket.value && !network->vhost.value)
-		return 0;
+	r = check_user_network(checker, network);
+	if (r < 0 || network->user.value || (!network->socket.value && !network->vhost.value))
+		return r;
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(limits); i++)
 		r = check_absent(checker, limits[i].key, limits[i].number, 0,
 			"is for networks that the machine serves itself, not for those with "

@@ -360,6 +360,22 @@ static const struct config_key keys[] = {
 		.offset = NETWORK(bridge),
 		.doc = "The host's bridge that the interface's tap device is added to." },
 	{ .section = "Network",
+		.name = "User",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = NETWORK(user),
+		.fallback = "no",
+		.doc = "A network without rights on the host's, in place of the tap device: passt, which "
+		       "the unit vmm-network@MACHINE:NAME runs in a sandbox and not as root, does for "
+		       "the guest what an ordinary program may do." },
+	{ .section = "Network",
+		.name = "Forward",
+		.type = CONFIG_TYPE_WORDS,
+		.offset = NETWORK(forward),
+		.doc = "With User=yes, the host's ports that lead into the guest, each as "
+		       "PROTOCOL:[ADDRESS:]PORT:PORT with tcp or udp, the host's port and the guest's: "
+		       "tcp:8080:80, udp:127.0.0.1:5353:53, tcp:[::1]:8022:22. Without an address, on all "
+		       "of the host's. Up to 32 are joined; an empty one starts anew." },
+	{ .section = "Network",
 		.name = "Queues",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = NETWORK(queues),
@@ -577,58 +593,4 @@ struct config_where *config_where_at(void *section, const struct config_key *key
 {
 	return config_type_is_string(key->type) ? &config_string_at(section, key)->where
 						: &config_number_at(section, key)->where;
-}
-
-static const char *type_name(enum config_type type)
-{
-	switch (type) {
-	case CONFIG_TYPE_STRING:
-		return "text";
-	case CONFIG_TYPE_WORDS:
-		return "words";
-	case CONFIG_TYPE_PATH:
-		return "absolute path";
-	case CONFIG_TYPE_NAME:
-		return "name";
-	case CONFIG_TYPE_IFNAME:
-		return "interface name";
-	case CONFIG_TYPE_MAC:
-		return "hardware address";
-	case CONFIG_TYPE_NUMBER:
-		return "number";
-	case CONFIG_TYPE_SIZE:
-		return "size";
-	case CONFIG_TYPE_BOOL:
-		return "yes or no";
-	case CONFIG_TYPE_CHOICE:
-		return "choice";
-	}
-	return "?";
-}
-
-void config_keys_print(FILE *stream)
-{
-	const char *section = "";
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		const struct config_key *key = &keys[i];
-		char low[32], high[32];
-
-		if (strcmp(section, key->section) != 0) {
-			section = key->section;
-			fprintf(stream, "%s[%s]\n", i > 0 ? "\n" : "", section);
-		}
-		fprintf(stream, "%s= (%s", key->name, type_name(key->type));
-		if (key->type == CONFIG_TYPE_NUMBER)
-			fprintf(stream, ", %ju to %ju", (uintmax_t)key->minimum,
-				(uintmax_t)key->maximum);
-		if (key->type == CONFIG_TYPE_SIZE)
-			fprintf(stream, ", %s to %s", config_format_size(key->minimum, low),
-				config_format_size(key->maximum, high));
-		for (size_t j = 0; key->choices && key->choices[j]; j++)
-			fprintf(stream, "%s%s", j > 0 ? " | " : ": ", key->choices[j]);
-		if (key->fallback)
-			fprintf(stream, ", default %s", key->fallback);
-		fprintf(stream, "%s)\n    %s\n", key->required ? ", required" : "", key->doc);
-	}
 }

@@ -32,7 +32,8 @@ enum {
 	CONFIG_MAX_DROPINS = 64,
 	CONFIG_MAX_DRIVES = 24,
 	CONFIG_MAX_NETWORKS = 8,
-	CONFIG_MAX_PAIRS = 8, /* of queues, a network */
+	CONFIG_MAX_PAIRS = 8,     /* of queues, a network */
+	CONFIG_MAX_FORWARDS = 32, /* of ports, a network */
 	CONFIG_MAX_PMEM = 8,
 	CONFIG_MAX_SHARES = 8,
 	CONFIG_MAX_LINES = 1024, /* passed through, all files together */
@@ -218,6 +219,8 @@ struct config_drive {
 struct config_network {
 	struct config_string name;
 	struct config_string bridge;
+	struct config_number user;      /* boolean: passt, instead of a tap */
+	struct config_string forward;   /* with user; see config_next_forward() */
 	struct config_string socket;    /* of a vhost-user-net back end, instead of a tap */
 	struct config_number reconnect; /* seconds */
 	struct config_number vhost;     /* boolean: the host's kernel serves the tap */
@@ -331,6 +334,16 @@ int config_parse_bool(const char *text, bool *ret);
  */
 int config_next_host_port(
 	const char **at, uint32_t *ret_port, const char **ret_path, size_t *ret_length);
+
+/* A port of the host that leads to one of the guest. */
+struct config_forward {
+	bool is_udp;
+	char address[46]; /* IPv4 or IPv6, "": any of the host's */
+	uint16_t host_port, guest_port;
+};
+
+/* The next "tcp:8080:80" or "udp:127.0.0.1:5353:53" of a list, as config_next_host_port(). */
+int config_next_forward(const char **at, struct config_forward *ret);
 
 /* The table of keys. */
 enum config_type {

@@ -122,7 +122,9 @@ static int check_can_come(const struct vm_config *config, sd_bus_error *error)
 {
 	const struct config_drive *drive = config->n_drives > 0 ? &config->drives[0] : NULL;
 	const struct config_network *network = config->n_networks > 0 ? &config->networks[0] : NULL;
-	const char *key = NULL;
+	const char *key = NULL,
+		   *why = "who serves it shares the guest's memory, which only a start "
+			  "prepares";
 	char *text;
 
 	if ((drive && drive->socket.value) || (network && network->socket.value))
@@ -131,12 +133,14 @@ static int check_can_come(const struct vm_config *config, sd_bus_error *error)
 		key = "Format";
 	else if (network && network->vhost.value)
 		key = "Vhost";
+	if (network && network->user.value) {
+		key = "User";
+		why = "its unit is made of the .vm file";
+	}
 	if (!key)
 		return 0;
-	if (asprintf(&text,
-		    "[%s] %s=: who serves it shares the guest's memory, which only a start "
-		    "prepares: put it into the .vm file and restart the machine",
-		    drive ? "Drive" : "Network", key) < 0)
+	if (asprintf(&text, "[%s] %s=: %s: put it into the .vm file and restart the machine",
+		    drive ? "Drive" : "Network", key, why) < 0)
 		text = NULL;
 	return bus_error_set(error, -VMMD_E_NOT_SUPPORTED, text);
 }

@@ -53,11 +53,22 @@ int backend_connect(const char *path, unsigned int patience_msec, int *ret_fd)
 	}
 }
 
+const char *backend_unit_kind(enum vmm_device_kind kind)
+{
+	switch (kind) {
+	case VMM_DEVICE_DRIVE:
+		return "drive";
+	case VMM_DEVICE_NETWORK:
+		return "network";
+	default:
+		return "share";
+	}
+}
+
 int backend_unit_socket(const char *dir, enum vmm_device_kind kind, const char *machine,
 	const char *device, char *path, size_t size)
 {
-	int n = snprintf(path, size, "%s/%s-%s:%s", dir,
-		kind == VMM_DEVICE_DRIVE ? "drive" : "share", machine, device);
+	int n = snprintf(path, size, "%s/%s-%s:%s", dir, backend_unit_kind(kind), machine, device);
 
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }

@@ -292,7 +292,7 @@ static int connect_to(struct opener *opener, const char *key, struct config_wher
 }
 
 /* A device that a unit of ours serves. */
-static int connect_to_unit(struct opener *opener, const char *key, const struct config_string *path,
+static int connect_to_unit(struct opener *opener, const char *key, struct config_where where,
 	enum vmm_device_kind kind, const char *device)
 {
 	const char *dir = opener->order->backend_dir;
@@ -300,16 +300,15 @@ static int connect_to_unit(struct opener *opener, const char *key, const struct 
 	int r;
 
 	if (!dir)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
 			"needs a unit of its own, and vmmd runs without systemd (--spawn=direct); "
 			"Socket= of a back end that you start works here too");
 	r = backend_unit_socket(dir, kind, opener->config->name, device, socket, sizeof(socket));
 	if (r < 0)
-		return refuse(
-			opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "%s", strerror(-r));
-	snprintf(unit, sizeof(unit), "vmm-%s@%s:%s.socket",
-		kind == VMM_DEVICE_DRIVE ? "drive" : "share", opener->config->name, device);
-	return connect_to(opener, key, path->where, socket, unit);
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where, "%s", strerror(-r));
+	snprintf(unit, sizeof(unit), "vmm-%s@%s:%s.socket", backend_unit_kind(kind),
+		opener->config->name, device);
+	return connect_to(opener, key, where, socket, unit);
 }
 
 static int open_image(struct opener *opener, const struct config_drive *drive)
@@ -328,7 +327,7 @@ static int open_image(struct opener *opener, const struct config_drive *drive)
 	if (r < 0)
 		return r;
 	return connect_to_unit(
-		opener, "[Drive] Format=", &drive->path, VMM_DEVICE_DRIVE, drive->name.value);
+		opener, "[Drive] Format=", drive->path.where, VMM_DEVICE_DRIVE, drive->name.value);
 }
 
 static int open_share(struct opener *opener, const struct config_share *share)
@@ -350,7 +349,7 @@ static int open_share(struct opener *opener, const struct config_share *share)
 	if (r < 0)
 		return r;
 	return connect_to_unit(
-		opener, "[Share] Path=", &share->path, VMM_DEVICE_SHARE, share->tag.value);
+		opener, "[Share] Path=", share->path.where, VMM_DEVICE_SHARE, share->tag.value);
 }
 
 /* The kernel's vhost. name: of the device and of its module, but for a letter. */
@@ -427,6 +426,9 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	char reason[160];
 	int r;
 
+	if (network->user.value)
+		return connect_to_unit(opener, "[Network] User=", network->user.where,
+			VMM_DEVICE_NETWORK, network->name.value);
 	if (network->socket.value)
 		return connect_to(opener, "[Network] Socket=", network->socket.where,
 			network->socket.value, NULL);

@@ -78,7 +78,8 @@ int resources_take(const struct vm_config *config, const struct resources_order 
 /* resources-backend.c: a connection to a unix socket, which is waited for. Negative errno; -EXDEV:
  * by a link that links.h forbids. */
 int backend_connect(const char *path, unsigned int patience_msec, int *ret_fd);
-/* Where the unit that serves a device listens. */
+/* vmm-KIND@MACHINE:DEVICE is the unit that serves a device; and where it listens. */
+const char *backend_unit_kind(enum vmm_device_kind kind);
 int backend_unit_socket(const char *dir, enum vmm_device_kind kind, const char *machine,
 	const char *device, char *path, size_t size);
 

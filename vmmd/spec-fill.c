@@ -139,7 +139,9 @@ void spec_fill_network(struct vmm_spec_network *to, const char *machine,
 		.receive_rate = make_rate(&network->receive),
 		.transmit_rate = make_rate(&network->transmit),
 	};
-	if (!network->socket.value) {
+	if (network->user.value) {
+		to->stream_fd = fd_index;
+	} else if (!network->socket.value) {
 		to->n_taps = (uint32_t)network->queues.value;
 		for (uint32_t i = 0; i < to->n_taps; i++) {
 			to->tap_fds[i] = fd_index + i;

@@ -33,13 +33,13 @@ for name in vmmd vmmd-worker vmmctl; do
 done
 for unit in vmm@.service vmmd.service vmmd.socket vmm-metrics.socket vmm-metrics@.service \
 	vmm-proxy@.socket vmm-proxy@.service vmm-drive@.socket vmm-drive@.service \
-	vmm-share@.socket vmm-share@.service vmm.target; do
+	vmm-share@.socket vmm-share@.service vmm-network@.socket vmm-network@.service vmm.target; do
 	sed "s|^ExecStart=\(-\?\)/[^ ]*/\(vmm[a-z-]*\)|ExecStart=\1$tmp/bin/\2|" "$units/$unit" >"$tmp/units/$unit"
 done
 cp "$tmp/units/vmm@.service" "$tmp/units/vmm@web.service"
 cp "$tmp/units/vmm-proxy@.socket" "$tmp/units/vmm-proxy@web.socket"
 cp "$tmp/units/vmm-proxy@.service" "$tmp/units/vmm-proxy@web.service"
-for kind in drive share; do
+for kind in drive share network; do
 	cp "$tmp/units/vmm-$kind@.socket" "$tmp/units/vmm-$kind@web-data.socket"
 	# Programs of others, which may be absent here.
 	sed "s|^ExecStart=[^ ]*|ExecStart=$tmp/bin/vmmctl|" "$tmp/units/vmm-$kind@.service" \
@@ -48,7 +48,8 @@ done
 cp "$tmp/units/vmm-metrics@.service" "$tmp/units/vmm-metrics@1.service"
 for unit in vmm@web.service vmm-proxy@web.socket vmm-proxy@web.service vmm-metrics.socket vmm-metrics@1.service vmmd.service vmmd.socket \
 	vmm-drive@web-data.socket vmm-drive@web-data.service \
-	vmm-share@web-data.socket vmm-share@web-data.service vmm.target; do
+	vmm-share@web-data.socket vmm-share@web-data.service \
+	vmm-network@web-data.socket vmm-network@web-data.service vmm.target; do
 	check "verify $unit" systemd-analyze verify --man=no "$tmp/units/$unit"
 done
 
@@ -96,6 +97,10 @@ Path=/var/lib/vmm/data.qcow2
 Name=lan
 Bridge=br0
 Vhost=yes
+[Network]
+Name=user
+User=yes
+Forward=tcp:8080:80
 [Share]
 Tag=home
 Path=/srv/home
@@ -117,6 +122,7 @@ check "exposure of vmm-proxy@.service at most 1.2" exposure "$tmp/units/vmm-prox
 check "exposure of vmm-metrics@.service at most 0.4" exposure "$tmp/units/vmm-metrics@1.service" 4
 check "exposure of vmm-drive@.service at most 1.4" exposure "$tmp/units/vmm-drive@web-data.service" 14
 check "exposure of vmm-share@.service at most 2.7" exposure "$tmp/units/vmm-share@web-data.service" 27
+check "exposure of vmm-network@.service at most 2.2" exposure "$tmp/units/vmm-network@web-data.service" 22
 check "exposure of vmmd.service at most 2.3" exposure "$tmp/units/vmmd.service" 23
 
 # An instance without a user of its own would share its uid with all others.

@@ -55,11 +55,27 @@ static void check_server(const struct config_drive *drive, const struct config_s
 	free(text);
 }
 
+static void check_network(const struct config_network *network)
+{
+	size_t text_size = 0;
+	char *text = NULL;
+	FILE *stream = open_memstream(&text, &text_size);
+
+	FUZZ_CHECK(stream);
+	dropin_write_network(stream, "/etc/vmm/web.vm", network);
+	FUZZ_CHECK(fclose(stream) == 0);
+	check_text(text, text_size);
+	free(text);
+}
+
 static void check_servers(const struct vm_config *config)
 {
 	for (size_t i = 0; i < config->n_drives; i++)
 		if (config_drive_has_unit(&config->drives[i]))
 			check_server(&config->drives[i], NULL);
+	for (size_t i = 0; i < config->n_networks; i++)
+		if (config->networks[i].user.value)
+			check_network(&config->networks[i]);
 	for (size_t i = 0; i < config->n_shares; i++)
 		if (config_share_has_unit(&config->shares[i]))
 			check_server(NULL, &config->shares[i]);

@@ -192,9 +192,10 @@ machine_logs() {
 		ps -C vmmd-worker,tinyvmm -L -o pid,tid,psr,stat,time,wchan:20,comm
 		sleep 1
 	done
-	systemctl --no-pager list-units --all 'vmm@*' 'vmm-drive@*' 'vmm-share@*' 'vmmd*'
+	systemctl --no-pager list-units --all 'vmm@*' 'vmm-drive@*' 'vmm-share@*' \
+		'vmm-network@*' 'vmmd*'
 	journalctl -q --no-pager -o short-monotonic --since "$TEST_SINCE" -u 'vmm@*' -u 'vmm-drive@*' \
-		-u 'vmm-share@*' -u vmmd.service -u vmmd.socket -u init.scope | tail -n 120
+		-u 'vmm-share@*' -u 'vmm-network@*' -u vmmd.service -u vmmd.socket -u init.scope | tail -n 120
 	journalctl -q --no-pager -k --since "$TEST_SINCE" | tail -n 20
 }
 
@@ -202,7 +203,7 @@ machine_logs() {
 end_machines() {
 	local -a units
 	mapfile -t units < <(systemctl list-units --all --plain --no-legend 'vmm@*' 'vmm-drive@*' \
-		'vmm-share@*' | cut -d ' ' -f 1)
+		'vmm-share@*' 'vmm-network@*' | cut -d ' ' -f 1)
 	if ((${#units[@]})); then
 		systemctl kill -s KILL "${units[@]}" 2>/dev/null
 		systemctl stop "${units[@]}" 2>/dev/null
@@ -220,7 +221,7 @@ end_machines() {
 # nothing_left: the last line says what there is.
 nothing_left() {
 	local what
-	what=$(systemctl list-units --plain --no-legend 'vmm@*' 'vmm-drive@*' 'vmm-share@*')
+	what=$(systemctl list-units --plain --no-legend 'vmm@*' 'vmm-drive@*' 'vmm-share@*' 'vmm-network@*')
 	[[ -z $what ]] || { echo "units: $what"; return 1; }
 	what=$(pgrep -a vmmd-worker)
 	[[ -z $what ]] || { echo "workers: $what"; return 1; }

@@ -9,6 +9,13 @@
 
 /* What every text needs to be complete. */
 #define BOOT "[Boot]\nKernel=/k\n"
+#define BAD_FORWARD(word)                                                                          \
+	{                                                                                          \
+		BOOT "[Network]\nName=a\nUser=yes\nForward=udp:9:9 " word " udp:8:8\n",            \
+			"E web.vm:6: [Network] Forward=: \"" word                                  \
+			"\" is not PROTOCOL:[ADDRESS:]PORT:PORT, "                                 \
+			"such as tcp:8080:80 or udp:127.0.0.1:5353:53\n"                           \
+	}
 
 static char *messages_text(struct config_messages *messages)
 {
@@ -278,6 +285,39 @@ static const struct {
 	{ BOOT "[Network]\nName=a\nSocket=/s\nBridge=br0\nVhost=yes\n",
 		"E web.vm:5: [Network] Socket=: excludes Bridge=: there is no tap\n"
 		"E web.vm:7: [Network] Vhost=: is for taps: Socket= is served by another process\n" },
+	{ BOOT "[Network]\nName=a\nUser=yes\n", "" },
+	{ BOOT "[Network]\nName=a\nUser=yes\nReceiveBandwidthLimit=1M\n"
+	       "Forward=tcp:1:65535 udp:1:1\nForward=tcp:[::1]:8022:22 tcp:127.0.0.1:1:9\n",
+		"" },
+	{ BOOT "[Network]\nName=a\nForward=tcp:1:2\n",
+		"E web.vm:5: [Network] Forward=: needs User=yes\n" },
+	{ BOOT "[Network]\nName=a\nUser=yes\nBridge=b\nSocket=/s\nVhost=yes\nQueues=2\n",
+		"E web.vm:6: [Network] Bridge=: excludes User=\n"
+		"E web.vm:7: [Network] Socket=: excludes User=\n"
+		"E web.vm:8: [Network] Vhost=: excludes User=\n"
+		"E web.vm:9: [Network] Queues=: excludes User=\n" },
+	{ BOOT "[Network]\nName=a\nUser=yes\nForward=tcp:1:2 tcp:1:3\n",
+		"E web.vm:6: [Network] Forward=: tcp port 1 is there twice\n" },
+	BAD_FORWARD("8080:80"),
+	BAD_FORWARD("sctp:8080:80"),
+	BAD_FORWARD("tcp:"),
+	BAD_FORWARD("tcp:80"),
+	BAD_FORWARD("tcp:80:"),
+	BAD_FORWARD("tcp::80"),
+	BAD_FORWARD("tcp:0:80"),
+	BAD_FORWARD("tcp:80:65536"),
+	BAD_FORWARD("tcp:99999999999999999999:80"),
+	BAD_FORWARD("tcp:-1:80"),
+	BAD_FORWARD("tcp:80:80/1"),
+	BAD_FORWARD("tcp:127.0.0:80:80"),
+	BAD_FORWARD("tcp:localhost:80:80"),
+	BAD_FORWARD("tcp:::1:80:80"),
+	BAD_FORWARD("tcp:[::1:80:80"),
+	BAD_FORWARD("tcp:[::1]80:80"),
+	BAD_FORWARD("tcp:[]:80:80"),
+	BAD_FORWARD("tcp:[127.0.0.1]:80:80"),
+	BAD_FORWARD("tcp:[::1%lo]:80:80"),
+	BAD_FORWARD("tcp:0000000000000000000000000000000000000000000000000001.1.1.1:80:80"),
 	{ BOOT "[Network]\nName=a\nVhost=yes\n", "" },
 	{ BOOT "[Network]\nName=a\nQueues=8\n", "" },
 	{ BOOT "[Network]\nName=a\nQueues=8\nVhost=yes\n", "" },

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=bash disable=SC2154 # run and lib.sh set what tests use
+#
+# Networks of machines that ask for no right on the host's.
+
+# passt takes addresses and routes of the interface with the default route.
+have_default_route() {
+	ip route show default | grep -q . && return
+	ip link add uplink type dummy 2>/dev/null || ip link add uplink type veth peer name uplink-peer
+	ip address add 192.0.2.2/24 dev uplink
+	ip link set uplink up
+	ip link set uplink-peer up 2>/dev/null || :
+	ip route add default via 192.0.2.1 dev uplink
+}
+
+passt_is() {
+	[[ $(systemctl is-active "vmm-network@$1.service") == "$2" ]]
+}
+
+passt_pid() {
+	systemctl show -P MainPID "vmm-network@$1.service"
+}
+
+passt_is_another() {
+	passt_is "$1" active && [[ $(passt_pid "$1") != "$2" ]] &&
+		[[ $(cat "/proc/$(passt_pid "$1")/comm") == passt* ]]
+}
+
+# A listening socket of passt's that leads into the guest.
+listens() {
+	ss -Hln "$1" "sport = :$2" | grep -q .
+}
+
+listens_not() {
+	! listens "$@"
+}
+
+# passt comes with the machine and each reboot of it, has no right on the host, forwards what the file
+# says, and ends with the machine. Its death is not the machine's.
+user_network() {
+	local pid worker
+	command -v passt >/dev/null || skip "passt is not installed"
+	have_default_route
+	writer_machine reached
+	printf '[Network]\nName=lan\nUser=yes\nForward=tcp:127.0.0.1:18080:80 udp:18053:53\nForward=tcp:18022:22\n' \
+		>>/etc/vmm/reached.vm
+	systemctl daemon-reload
+	fails listens -t 18080
+	systemctl start vmm@reached
+	matches "devices" "$(vmmctl list-devices reached)" 'lan +network'
+	eventually 20 "passt" passt_is_another reached:lan 0
+	eventually 20 "the forwarded port" listens -t 18080
+	listens -t 18022 || fail "nothing listens at port 18022"
+	listens -u 18053 || fail "nothing listens at UDP port 18053"
+	matches "the address" "$(ss -Hltn 'sport = :18080')" '127\.0\.0\.1:18080'
+	pid=$(passt_pid reached:lan)
+	[[ $(stat -c %u "/proc/$pid") != 0 ]] || fail "passt is root"
+	matches "passt's seccomp" "$(cat "/proc/$pid/status")" $'\nSeccomp:\t2'
+	matches "passt's privileges" "$(cat "/proc/$pid/status")" $'\nNoNewPrivs:\t1'
+
+	vmmctl reboot --force reached
+	eventually 20 "passt after the reboot" passt_is_another reached:lan "$pid"
+	eventually 20 "the forwarded port after the reboot" listens -t 18080
+
+	worker=$(main_pid reached)
+	systemctl kill -s KILL vmm-network@reached:lan.service
+	eventually 20 "the end of the forwarding" listens_not -t 18080
+	sleep 1
+	equals "the worker" "$(main_pid reached)" "$worker"
+	unit_is reached active
+	systemctl reset-failed vmm-network@reached:lan.service
+
+	hard_stop reached
+	eventually 20 "the end of passt" passt_is reached:lan inactive
+	fails test -e /run/vmmd/backend/network-reached:lan
+	ip link delete uplink 2>/dev/null || :
+}
+
+add_soak user 120 user_network
