@@ -223,21 +223,24 @@ bool driver_wait_used(
 	return true;
 }
 
-bool driver_hammer(struct driver *driver, unsigned int queue, const struct vring_buffer *buffer,
-	unsigned int n)
+unsigned int driver_hammer(
+	struct driver *driver, unsigned int queue, const struct vring_buffer *buffer)
 {
+	uint64_t end_nsec = vmm_base_now_nsec() + UINT64_C(1000000000);
 	enum { DELAYS = 1024 };
+	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < n; i++) {
+	while (vmm_base_now_nsec() < end_nsec) {
 		driver_add(driver, queue, buffer, 1, 0);
-		for (unsigned int j = 0; j < i * 37 % DELAYS * 32; j++)
+		for (unsigned int i = 0; i < n * 37 % DELAYS * 32; i++)
 			__asm__ volatile("" ::: "memory");
 		driver_add(driver, queue, buffer, 1, 0);
 		if (!driver_wait_used(driver, queue, NULL, NULL) ||
 			!driver_wait_used(driver, queue, NULL, NULL))
-			return false;
+			return 0;
+		n += 2;
 	}
-	return true;
+	return n;
 }
 
 bool driver_wait_interrupt(struct driver *driver, int timeout_msec, uint32_t *ret_status)

@@ -67,12 +67,12 @@ bool driver_wait_used(
 	struct driver *driver, unsigned int queue, uint32_t *ret_id, uint32_t *ret_len);
 
 /*
- * n times a chain of one buffer and, some microseconds later, another, so that the second ones come
- * at every moment of what the device does when it finds nothing more: its last look, its asking for
- * a kick. False: one was not served.
+ * For a second, again and again a chain of one buffer and, some microseconds later, another, so
+ * that the second ones come at every moment of what the device does when it finds nothing more: its
+ * last look, its asking for a kick. How many there were; 0: one was not served.
  */
-bool driver_hammer(struct driver *driver, unsigned int queue, const struct vring_buffer *buffer,
-	unsigned int n);
+unsigned int driver_hammer(
+	struct driver *driver, unsigned int queue, const struct vring_buffer *buffer);
 
 /* Waits for an interrupt; false after timeout_msec. Acknowledges and returns its status. */
 bool driver_wait_interrupt(struct driver *driver, int timeout_msec, uint32_t *ret_status);

@@ -318,11 +318,12 @@ END_TEST
 START_TEST(no_chain_is_overlooked)
 {
 	struct vring_buffer too_short = { TX_GPA, HEADER, false };
-	enum { N = 30000 };
+	unsigned int n;
 
 	begin_loopback(F_USUAL | (_i ? VMM_VIRTIO_F_EVENT_IDX : 0));
-	ck_assert(driver_hammer(&driver, TRANSMIT, &too_short, N));
-	ck_assert_uint_eq(status().n_transmit_dropped, 2 * N);
+	n = driver_hammer(&driver, TRANSMIT, &too_short);
+	ck_assert_uint_gt(n, 0);
+	ck_assert_uint_eq(status().n_transmit_dropped, n);
 }
 END_TEST
 
