@@ -270,7 +270,9 @@ static const struct config_key keys[] = {
 		.fallback = "raw",
 		.doc = "What Path= is. It is never found out from the file. All but raw are read by "
 		       "qemu-storage-daemon, which the unit vmm-drive@MACHINE:NAME runs in a sandbox that "
-		       "has nothing but this file: an image with a backing file does not open." },
+		       "has nothing but this file: an image with a backing file does not open. Each write goes "
+		       "through to the host's disk before the guest hears of it, so that nothing is lost when "
+		       "that program dies: slower than raw." },
 	{ .section = "Drive",
 		.name = "Socket",
 		.type = CONFIG_TYPE_PATH,

@@ -21,6 +21,10 @@
 	((UINT64_C(1) << 2) | (UINT64_C(1) << 17) | (UINT64_C(1) << 18) | (UINT64_C(1) << 19) |    \
 		(UINT64_C(1) << 20) | (UINT64_C(1) << 21) | (UINT64_C(1) << 22) |                  \
 		(UINT64_C(1) << 23))
+/*
+ * BLK_F_CONFIG_WCE is hidden: with it a driver takes the cache for what the configuration says, and
+ * qemu-storage-daemon 7.2 says "write through" of any. Without it FLUSH alone decides (5.2.5).
+ */
 #define FS_F_NOTIFICATION (UINT64_C(1) << 0)
 
 struct type {
@@ -34,7 +38,7 @@ static const struct type *find_type(uint16_t device_type)
 {
 	static const struct type types[] = {
 		{ VMM_VHOST_NET, 0x020000, 2, NET_CONTROL_FEATURES },
-		{ VMM_VHOST_BLK, 0x010000, 1, 0 },
+		{ VMM_VHOST_BLK, 0x010000, 1, BLK_F_CONFIG_WCE },
 		{ VMM_VHOST_VSOCK, 0x078000, 3, 0 },
 		{ VMM_VHOST_FS, 0x018000, 2, FS_F_NOTIFICATION },
 	};

@@ -10,6 +10,7 @@ share_machine() {
 	local name=$1 cmd=$2
 	shift 2
 	guest_machine "$name" "$(with_init "$cmd")"
+	rm -rf "$disks/$name-tree"
 	mkdir "$disks/$name-tree"
 	qemu-img create -q -f qcow2 "$disks/$name-qcow2.raw" 64M
 	printf '%s\n' '[Drive]' Name=qcow2 Format=qcow2 "Path=$disks/$name-qcow2.raw" \
@@ -90,8 +91,8 @@ servers_killed() {
 'head -c 32M /dev/urandom >/tmp/data; sha256sum </tmp/data; '\
 'for i in 1 2 3 4 5 6; do dd if=/tmp/data of=/dev/vdb bs=64k oflag=direct conv=fsync status=none && '\
 'dd if=/dev/vdb bs=64k count=512 iflag=direct status=none | sha256sum; done; dmesg -l err; '\
-'tar -C /mnt -xf /mnt/tree.tar; cd /mnt/doc; find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum'
-	tar -C /usr/share -cf "$tree/tree.tar" doc
+'tar -C /mnt -xf /mnt/tree.tar; cd /mnt/zoneinfo; find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum'
+	tar -C /usr/share -cf "$tree/tree.tar" zoneinfo
 	systemctl start "vmm@$name"
 	wait_console "$name" 150 '^[0-9a-f]{64}'
 	for ((i = 0; i < rounds; i++)); do
@@ -103,9 +104,9 @@ servers_killed() {
 	output=$(run_output "$name" | grep -Eo '^[0-9a-f]{64}')
 	equals "number of checksums" "$(wc -l <<<"$output")" 8
 	equals "different checksums of the disk" "$(head -n 7 <<<"$output" | sort -u | wc -l)" 1
-	equals "the tree" "$(tail -n 1 <<<"$output")" "$(cd "$tree/doc" &&
+	equals "the tree" "$(tail -n 1 <<<"$output")" "$(cd "$tree/zoneinfo" &&
 		find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c -64)"
-	equals "the tree of the host" "$(sum_of "$tree/doc")" "$(sum_of /usr/share/doc)"
+	equals "the tree of the host" "$(sum_of "$tree/zoneinfo")" "$(sum_of /usr/share/zoneinfo)"
 	console_has "$name" 'The back end of qcow2 is there again'
 	[[ ! $(run_output "$name") =~ 'I/O error' ]] || fail "the guest has seen an error"
 	rm -r "$tree"

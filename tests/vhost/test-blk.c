@@ -40,6 +40,30 @@ static void start_qsd(void)
 	peer_start(&peer, argv);
 }
 
+/*
+ * As vmm-drive@.service has it: what is allocated in an image is only in its server's memory for a
+ * while, so each write goes through. Small clusters: there is much to allocate.
+ */
+static void start_qcow2(void)
+{
+	char file[256], export[256], command[256];
+	const char *argv[] = { "qemu-storage-daemon", "--blockdev", file, "--blockdev",
+		"driver=qcow2,node-name=d,file=f", "--export", export, NULL };
+
+	snprintf(file, sizeof(file), "driver=file,node-name=f,filename=%s/disk.qcow2", peer.folder);
+	snprintf(export, sizeof(export),
+		"type=vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path=%s,writable=on,"
+		"num-queues=2,writethrough=on",
+		peer.socket);
+	if (access(strrchr(file, '=') + 1, F_OK) < 0) {
+		snprintf(command, sizeof(command),
+			"qemu-img create -q -f qcow2 -o cluster_size=4096 %s %u",
+			strrchr(file, '=') + 1, LOAD_BLOCKS * LOAD_BLOCK_BYTES);
+		ck_assert_int_eq(system(command), 0);
+	}
+	peer_start(&peer, argv);
+}
+
 static void start_ours(void)
 {
 	const char *argv[] = { getenv("VHOST_USER_BLK"), peer.socket, image, "2", NULL };
@@ -74,6 +98,12 @@ static void set_up(void)
 static void set_up_qsd(void)
 {
 	start_peer = start_qsd;
+	set_up();
+}
+
+static void set_up_qcow2(void)
+{
+	start_peer = start_qcow2;
 	set_up();
 }
 
@@ -136,6 +166,8 @@ static const struct {
 };
 
 #define BLK_F_ALL UINT64_C(0xffffff)
+#define BLK_F_FLUSH (UINT64_C(1) << 9)
+#define BLK_F_CONFIG_WCE (UINT64_C(1) << 11)
 
 /* Load, a reset in the middle of it, a pause in the middle of it, and all is as it was written. */
 START_TEST(test_load)
@@ -151,6 +183,9 @@ START_TEST(test_load)
 	ck_assert_uint_eq(capacity, LOAD_BLOCKS * LOAD_BLOCK_BYTES / 512);
 	driver_config_read(&driver, 34, &n_queues, sizeof(n_queues));
 	ck_assert_uint_eq(n_queues, 2);
+	/* A driver is to flush, whatever the back end says of its cache in the configuration. */
+	ck_assert_uint_ne(driver_offered(&driver) & BLK_F_FLUSH, 0);
+	ck_assert_uint_eq(driver_offered(&driver) & BLK_F_CONFIG_WCE, 0);
 	ck_assert(driver_start(&driver, BLK_F_ALL | ways[_i].features, 2, 256));
 	load_init(&load, &driver, 2, 4711);
 	ck_assert(load_run(&load, SECOND_NSEC / 2));
@@ -319,6 +354,10 @@ int main(void)
 	tcase = unit_case(suite, "qemu-storage-daemon");
 	tcase_add_checked_fixture(tcase, set_up_qsd, tear_down);
 	add_tests(tcase);
+	tcase = unit_case(suite, "qemu-storage-daemon with qcow2");
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, set_up_qcow2, tear_down);
+	tcase_add_loop_test(tcase, test_killed_under_load, 0, 2);
 	if (getenv("VHOST_USER_BLK")) {
 		tcase = unit_case(suite, "vhost-user-blk of the examples");
 		tcase_add_checked_fixture(tcase, set_up_ours, tear_down);
