@@ -54,7 +54,8 @@ def copy_qemu(folder):
     for path in re.findall(r'(/\S+) \(0x', libraries):
         shutil.copy(path, os.path.join(folder, 'lib'))
     shutil.copy(program, folder)
-    for firmware in ('bios-microvm.bin', 'bios-256k.bin', 'linuxboot_dma.bin', 'kvmvapic.bin'):
+    for firmware in ('bios-microvm.bin', 'bios-256k.bin', 'linuxboot_dma.bin', 'kvmvapic.bin',
+                     'pvh.bin'):
         for place in ('/usr/share/qemu', '/usr/share/seabios'):
             path = os.path.join(place, firmware)
             if os.path.exists(path):
