@@ -66,7 +66,7 @@ ssh_into_guest() {
 	mkdir -p /root/.ssh
 	rm -f /root/.ssh/id_ed25519*
 	ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
-	guest_machine reach "$(with_run "echo up; sleep $((20 * slow)); systemctl start ssh.socket; echo listens; sleep 3600")"
+	guest_machine reach "$(with_run "echo up; sleep $((20 * slow)); systemctl start sshd-vsock.socket; echo listens; sleep 3600")"
 	printf '[Service]\nLoadCredential=ssh.authorized_keys.root:/root/.ssh/id_ed25519.pub\n' \
 		>>/etc/vmm/reach.vm
 	systemctl daemon-reload
