@@ -14,7 +14,7 @@ not_registered() {
 # Over a reboot of the machine and a restart of vmmd, the leader is the worker that runs.
 machined() {
 	command -v machinectl >/dev/null || skip "systemd-container is not installed"
-	idle_machine seen
+	writer_machine seen
 	systemctl start vmm@seen
 	eventually 30 "the registration" machined_leader seen
 	matches "machinectl list" "$(machinectl list --no-legend)" 'seen +vm +vmmd'

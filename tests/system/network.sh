@@ -76,4 +76,26 @@ user_network() {
 	ip link delete uplink 2>/dev/null || :
 }
 
+# A stock guest that is told nothing gets an address and a route, and what comes to the forwarded port is
+# the guest's.
+user_traffic() {
+	local network=/run/systemd/network
+	command -v passt >/dev/null || skip "passt is not installed"
+	have_default_route
+	guest_machine talks "$(with_run "mkdir -p $network; printf '[Match]\\nName=e*\\n[Network]\\nDHCP=yes\\n' \
+>$network/10-all.network; systemctl start systemd-networkd; for i in \$(seq 60); do ip route show default | grep . && break; \
+sleep 1; done; ip -br address; socat TCP-LISTEN:80,fork EXEC:cat & echo listens; sleep 3600")"
+	printf '[Network]\nName=lan\nUser=yes\nForward=tcp:127.0.0.1:18080:80\n' >>/etc/vmm/talks.vm
+	systemctl daemon-reload
+	systemctl start vmm@talks
+	wait_console talks 240 '^listens'
+	matches "the guest's route" "$(run_output talks)" 'default via [0-9.]+ dev e'
+	sleep 2
+	equals "what comes back" \
+		"$(echo hello | timeout $((30 * slow)) socat -t 20 - TCP-CONNECT:127.0.0.1:18080)" hello
+	hard_stop talks
+	ip link delete uplink 2>/dev/null || :
+}
+
+add_soak traffic 400 user_traffic
 add_soak user 120 user_network
