@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * machined: registers machines that run with systemd-machined, where there is one, so that
- * machinectl lists them, and powers them off and reboots them by signals to the worker. machined
- * forgets a machine when its unit has ended; over a reboot the unit stays and the worker is another
- * one, which is registered anew. Nothing depends on it: where it fails, machinectl sees less.
+ * machinectl lists them, and powers them off and reboots them by signals to the worker. A machine
+ * is taken away when its unit has ended, which machined mostly sees by itself; over a reboot the
+ * unit stays and the worker is another one, which is registered anew. Nothing depends on it: where
+ * it fails, machinectl sees less.
  *
  * Only with a worker in a unit of its own: machined ends a machine by ending its leader's unit.
  */
@@ -183,6 +184,12 @@ void machined_follow(struct bus *bus, struct machine *machine)
 
 	if (bus->manager->spawner != &spawner_systemd)
 		return;
+	/* machined may look before systemd has let go of the unit, and then not again. */
+	if ((machine->unit_state == UNIT_INACTIVE || machine->unit_state == UNIT_FAILED) &&
+		machine->registered_leader > 0) {
+		send_unregister(bus, machine->name);
+		machine->registered_leader = 0;
+	}
 	if (!runs || machine->registered_leader == machine->leader)
 		return;
 	/* The same unit with another worker. */
