@@ -4,7 +4,7 @@
 # The Debian packages, which tests/check puts into /root/packages: installed, upgraded while machines
 # run, and purged. The installation that all other tests use is put aside meanwhile.
 
-packages=/root/packages
+packages=${VMMD_PACKAGES:-/root/packages}
 manifest=/run/vmmd-installed
 
 put_aside() {
@@ -22,7 +22,7 @@ put_back() {
 	systemd-sysusers
 	systemd-tmpfiles --create
 	systemctl daemon-reload
-	systemctl reload dbus.service
+	systemctl try-reload-or-restart dbus.service
 	systemctl -q preset vmmd.socket vmmd.service
 	systemctl start vmmd.socket
 }
@@ -32,7 +32,8 @@ ours() {
 	find /etc /run /usr /var -xdev \( -name '*vmmd*' -o -name '*vmmctl*' -o -name 'vmm@*' -o \
 		-name 'vmm-proxy*' -o -name 'vmm-metrics*' -o -name 'vmm-generator*' -o -name 'vmm.target' -o \
 		-name '20-vmm.conf' \) ! -path "$manifest*" ! -path '/run/vmmd-*' ! -path '/var/log/*' \
-		! -path '/run/vmm-system-test*' ! -path '/var/lib/vmm-test*' ! -path '/run/log/*'
+		! -path '/run/vmm-system-test*' ! -path '/var/lib/vmm-test*' ! -path '/run/log/*' \
+		! -path '/usr/local/*' ! -path '/usr/include/linux/*' ! -path '/var/cache/vmmd-tests*'
 }
 
 upgrade_and_purge() {
@@ -43,7 +44,7 @@ upgrade_and_purge() {
 	equals "vmmd.socket" "$(systemctl is-active vmmd.socket)" active
 	equals "vmmd.service at boot" "$(systemctl is-enabled vmmd.service)" enabled
 	for i in 1 2 3 4 5 6 7 8; do
-		idle_machine "up$i" Machine.Memory=64M
+		writer_machine "up$i"
 	done
 	systemctl start vmm@up{1,2,3,4,5,6,7,8}
 	mkfifo "$TEST_DIR/keys"
