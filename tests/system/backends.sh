@@ -79,7 +79,8 @@ share_over_reboot() {
 	systemctl start "vmm@$name"
 	wait_end "$name" 300 0
 	equals "boots" "$(wc -l <"$tree/boots")" 3
-	equals "restarts" "$(unit_property "$name" NRestarts)" 2
+	# The counter itself goes with the unit, which nothing keeps loaded.
+	equals "restarts" "$(console "$name" | grep -c 'Scheduled restart job')" 2
 	rm -r "$tree"
 }
 
