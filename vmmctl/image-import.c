@@ -94,7 +94,7 @@ static int choose_format(struct import *import, char **ret_name)
 	const char *slash = strrchr(import->path, '/');
 	CLEANUP(free_p) char *name = must_strdup(slash ? slash + 1 : import->path);
 	const struct compression *compression = find_compression(name);
-	enum format format;
+	enum format format = FORMAT_RAW;
 	int r = find_format(name, &format);
 
 	import->compression = compression;
@@ -223,7 +223,7 @@ static int decompress(struct import *import, int out_fd)
 {
 	const char *words[] = { import->compression->program, "-dc", NULL };
 	CLEANUP(close_p) int fd = -EBADF;
-	pid_t pid;
+	pid_t pid = -1;
 	int r;
 
 	r = start_program(words, import->fd, NULL, 0, &pid, &fd);
@@ -307,7 +307,7 @@ static int convert(struct import *import, int from_fd)
 	CLEANUP(close_p) int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	CLEANUP(close_p) int fd = -EBADF;
 	uint64_t size;
-	pid_t pid;
+	pid_t pid = -1;
 	int r;
 
 	r = check_qcow2(import, from_fd, &size);

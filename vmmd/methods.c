@@ -329,7 +329,7 @@ void request_done(void *userdata, int error, const struct vmm_control_message *a
 int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
 	const void *payload, size_t size, method_replier replier, sd_bus_error *error)
 {
-	struct machine *machine;
+	struct machine *machine = NULL;
 	struct request *request;
 	int r;
 
