@@ -44,6 +44,10 @@ user_network() {
 	writer_machine reached
 	printf '[Network]\nName=lan\nUser=yes\nForward=tcp:127.0.0.1:18080:80 udp:18053:53\nForward=tcp:18022:22\n' \
 		>>/etc/vmm/reached.vm
+	# It sees none of the host's files but programs.
+	mkdir -p /run/systemd/system/vmm-network@.service.d
+	printf '[Service]\nExecStartPre=/usr/bin/test ! -e /etc/passwd\n' \
+		>/run/systemd/system/vmm-network@.service.d/root.conf
 	systemctl daemon-reload
 	fails listens -t 18080
 	systemctl start vmm@reached
@@ -71,6 +75,7 @@ user_network() {
 	systemctl reset-failed vmm-network@reached:lan.service
 
 	hard_stop reached
+	rm -r /run/systemd/system/vmm-network@.service.d
 	eventually 20 "the end of passt" passt_is reached:lan inactive
 	fails test -e /run/vmmd/backend/network-reached:lan
 	ip link delete uplink 2>/dev/null || :
