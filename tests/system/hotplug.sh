@@ -28,6 +28,7 @@ hotplug_machine() {
 
 # test_bridge NAME ADDRESS: gone when the test ends.
 test_bridge() {
+	ip link del "$1" 2>/dev/null || : # a test that was killed could not
 	ip link add "$1" type bridge
 	# shellcheck disable=SC2064 # the name of now
 	trap "ip link del $1" EXIT
