@@ -334,12 +334,13 @@ memory() {
 		fail "the guest has not seen more memory, and then less"
 }
 
-# hvc0 as the console: what is typed there arrives, and its size.
+# hvc0 as the console: what is typed there arrives, and its size. The driver makes it when the device
+# has told of its port, a moment after it is loaded.
 hvc() {
 	local transport=$1 name=hvc-$1
 	guest_machine "$name" "Machine.Transport=$transport" Machine.Console=virtio \
-		"$(with_init 'modprobe virtio_console; exec </dev/hvc0 >/dev/hvc0; echo hvc is open; '\
-'read line; stty size; head -n 1')"
+		"$(with_init 'modprobe virtio_console; until [ -c /dev/hvc0 ]; do sleep 0.1; done; '\
+'exec </dev/hvc0 >/dev/hvc0; echo hvc is open; read line; stty size; head -n 1')"
 	systemctl start "vmm@$name"
 	wait_console "$name" 200 'hvc is open'
 	busctl call org.vmmd1 /org/vmmd1 org.vmmd1.Manager ResizeMachineConsole sqqt "$name" 33 111 0

@@ -189,7 +189,7 @@ machine_logs() {
 	local _
 	# Twice: whether a guest's vCPUs still do something.
 	for _ in 1 2; do
-		ps -C vmmd-worker,tinyvmm -L -o pid,tid,psr,stat,time,wchan:20,comm
+		ps -L -p "$(pgrep -d , -x 'vmmd-worker|tinyvmm')" -o pid,tid,psr,stat,time,wchan:20,comm
 		sleep 1
 	done
 	systemctl --no-pager list-units --all 'vmm@*' 'vmm-drive@*' 'vmm-share@*' \
