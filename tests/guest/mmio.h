@@ -10,7 +10,9 @@
 
 #define DEVICES 0xe8000000u
 #define STRIDE 0x1000u
+#ifndef QUEUE_SIZE
 #define QUEUE_SIZE 8
+#endif
 
 enum {
 	R_MAGIC = 0x00,
@@ -31,7 +33,15 @@ enum {
 	R_CONFIG = 0x100,
 };
 
-enum { TYPE_NET = 1, TYPE_BLK = 2, TYPE_RNG = 4, TYPE_VSOCK = 19, TYPE_PMEM = 27 };
+enum {
+	TYPE_NET = 1,
+	TYPE_BLK = 2,
+	TYPE_CONSOLE = 3,
+	TYPE_RNG = 4,
+	TYPE_BALLOON = 5,
+	TYPE_VSOCK = 19,
+	TYPE_PMEM = 27
+};
 enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
 enum { NEEDS_RESET = 64, ALL_SET = 15 };
 
@@ -84,43 +94,69 @@ static inline void expect_at(int condition, unsigned int line)
 
 #define EXPECT(condition) expect_at(condition, __LINE__)
 
-/* Starts the first device, with one queue; of its features, those of the first 32 bits that are
- * wanted and offered, and VERSION_1. */
-static inline uint32_t start_device(struct ring *ring, uint32_t wanted)
+/* Up to where the queues are missing; of its features, those of the first 32 bits that are wanted
+ * and offered, and VERSION_1. */
+static inline uint32_t begin_device(uintptr_t base, uint32_t wanted)
 {
 	uint32_t features;
 
-	write32(DEVICES + R_STATUS, 0);
-	while (read32(DEVICES + R_STATUS) != 0)
+	write32(base + R_STATUS, 0);
+	while (read32(base + R_STATUS) != 0)
 		;
-	write32(DEVICES + R_STATUS, 3);
-	write32(DEVICES + R_DEVICE_FEATURES_SEL, 0);
-	features = read32(DEVICES + R_DEVICE_FEATURES) & wanted;
-	write32(DEVICES + R_DRIVER_FEATURES_SEL, 0);
-	write32(DEVICES + R_DRIVER_FEATURES, features);
-	write32(DEVICES + R_DRIVER_FEATURES_SEL, 1);
-	write32(DEVICES + R_DRIVER_FEATURES, 1);
-	write32(DEVICES + R_STATUS, 11);
-	EXPECT(read32(DEVICES + R_STATUS) == 11);
-	write32(DEVICES + R_QUEUE_SEL, 0);
-	write32(DEVICES + R_QUEUE_SIZE, QUEUE_SIZE);
-	write32(DEVICES + R_QUEUE_DESC, (uint32_t)(uintptr_t)ring->descriptors);
-	write32(DEVICES + R_QUEUE_DRIVER, (uint32_t)(uintptr_t)&ring->available);
-	write32(DEVICES + R_QUEUE_DEVICE, (uint32_t)(uintptr_t)&ring->used);
-	write32(DEVICES + R_QUEUE_READY, 1);
-	write32(DEVICES + R_STATUS, ALL_SET);
-	EXPECT(read32(DEVICES + R_STATUS) == ALL_SET);
+	write32(base + R_STATUS, 3);
+	write32(base + R_DEVICE_FEATURES_SEL, 0);
+	features = read32(base + R_DEVICE_FEATURES) & wanted;
+	write32(base + R_DRIVER_FEATURES_SEL, 0);
+	write32(base + R_DRIVER_FEATURES, features);
+	write32(base + R_DRIVER_FEATURES_SEL, 1);
+	write32(base + R_DRIVER_FEATURES, 1);
+	write32(base + R_STATUS, 11);
+	EXPECT(read32(base + R_STATUS) == 11);
 	return features;
 }
 
-/* Makes the chain that begins at head available in the first queue of the first device. */
-static inline void offer_chain(struct ring *ring, uint16_t head)
+static inline void set_up_queue(uintptr_t base, unsigned int queue, struct ring *ring)
+{
+	write32(base + R_QUEUE_SEL, queue);
+	EXPECT(read32(base + R_QUEUE_SIZE_MAX) >= QUEUE_SIZE);
+	write32(base + R_QUEUE_SIZE, QUEUE_SIZE);
+	write32(base + R_QUEUE_DESC, (uint32_t)(uintptr_t)ring->descriptors);
+	write32(base + R_QUEUE_DRIVER, (uint32_t)(uintptr_t)&ring->available);
+	write32(base + R_QUEUE_DEVICE, (uint32_t)(uintptr_t)&ring->used);
+	write32(base + R_QUEUE_READY, 1);
+}
+
+static inline void complete_device(uintptr_t base)
+{
+	write32(base + R_STATUS, ALL_SET);
+	EXPECT(read32(base + R_STATUS) == ALL_SET);
+}
+
+/* Starts the first device, with one queue. */
+static inline uint32_t start_device(struct ring *ring, uint32_t wanted)
+{
+	uint32_t features = begin_device(DEVICES, wanted);
+
+	set_up_queue(DEVICES, 0, ring);
+	complete_device(DEVICES);
+	return features;
+}
+
+/* Makes the chain that begins at head available. */
+static inline void offer_chain_to(
+	uintptr_t base, unsigned int queue, struct ring *ring, uint16_t head)
 {
 	ring->available.ring[ring->available.index % QUEUE_SIZE] = head;
 	__asm__ volatile("" : : : "memory");
 	ring->available.index++;
 	__asm__ volatile("mfence" : : : "memory");
-	write32(DEVICES + R_QUEUE_NOTIFY, 0);
+	write32(base + R_QUEUE_NOTIFY, queue);
+}
+
+/* In the first queue of the first device. */
+static inline void offer_chain(struct ring *ring, uint16_t head)
+{
+	offer_chain_to(DEVICES, 0, ring, head);
 }
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,20 +10,6 @@
 
 #include "base/util.h"
 #include "test-worker.h"
-
-/* A listening stream socket with an address that the kernel chooses. */
-static int listen_somewhere(struct sockaddr_un *ret_address, socklen_t *ret_length)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	*ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	*ret_length = sizeof(sa_family_t);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)ret_address, *ret_length), 0);
-	*ret_length = sizeof(*ret_address);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)ret_address, ret_length), 0);
-	ck_assert_int_eq(listen(fd, 16), 0);
-	return fd;
-}
 
 /* As long as the guest has no driver, who wants to reach it is told at once. */
 START_TEST(vsock_without_a_driver)
@@ -191,7 +176,6 @@ END_TEST
 /* A guest that writes there, and flushes: it is in the file. */
 START_TEST(persistent_memory)
 {
-	const char *elf = getenv("PMEM_ELF");
 	struct vmm_control_index index = {};
 	struct vmm_control_drive drive = { .id = "root" };
 	struct vmm_control_set_rate rate = {
@@ -203,11 +187,9 @@ START_TEST(persistent_memory)
 	char path[128], text[9] = "";
 	int fd, pmem;
 
-	ck_assert_ptr_nonnull(elf);
 	spin_after();
 	worker_prepare(&worker, &guest);
-	vmm_base_close(worker.fds[worker.spec.kernel_fd]);
-	worker.fds[worker.spec.kernel_fd] = open(elf, O_RDONLY | O_CLOEXEC);
+	worker_take_kernel(&worker, "PMEM_ELF");
 	worker.spec.transport = VMM_TRANSPORT_MMIO;
 	snprintf(path, sizeof(path), "%s/pmem", worker.directory);
 	pmem = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/util.h"
 
@@ -44,6 +45,19 @@ void add_network(int fd)
 	net->mac[0] = 2;
 	net->n_taps = 1;
 	net->tap_fds[0] = worker_add_fd(&worker, fd);
+}
+
+int listen_somewhere(struct sockaddr_un *ret_address, socklen_t *ret_length)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	*ret_length = sizeof(sa_family_t);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)ret_address, *ret_length), 0);
+	*ret_length = sizeof(*ret_address);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)ret_address, ret_length), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	return fd;
 }
 
 long resident_kib(pid_t pid)

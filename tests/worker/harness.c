@@ -80,6 +80,16 @@ void worker_prepare(struct worker *worker, const struct guest *guest)
 	worker->broker_fd = worker->notify_fd = worker->output_fd = -EBADF;
 }
 
+void worker_take_kernel(struct worker *worker, const char *variable)
+{
+	const char *path = getenv(variable);
+
+	ck_assert_ptr_nonnull(path);
+	vmm_base_close(worker->fds[worker->spec.kernel_fd]);
+	worker->fds[worker->spec.kernel_fd] = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(worker->fds[worker->spec.kernel_fd], 0);
+}
+
 #define SECCOMP_LOAD(member)                                                                       \
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, member))
 #define SECCOMP_IF(value, otherwise) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (otherwise))

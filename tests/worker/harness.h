@@ -33,6 +33,9 @@ void worker_prepare(struct worker *worker, const struct guest *guest);
 /* Hands fd over too (and takes it); returns its index. */
 uint32_t worker_add_fd(struct worker *worker, int fd);
 
+/* In place of the guest: the ELF file whose path that environment variable is. */
+void worker_take_kernel(struct worker *worker, const char *variable);
+
 /* environment: "NAME=VALUE" or NULL, as many as there are, ended by NULL. */
 void worker_exec(struct worker *worker, const char *const *environment);
 void worker_hand_over(struct worker *worker);

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -112,18 +111,14 @@ static bool is_broken(int control_fd, uint32_t index)
 
 START_TEST(hostile_guest_hurts_only_itself)
 {
-	const char *elf = getenv("HOSTILE_ELF");
 	unsigned long ticks;
 	size_t n_output;
 	long before_kib;
 	int control;
 
-	ck_assert_ptr_nonnull(elf);
 	spin_after();
 	worker_prepare(&worker, &guest);
-	vmm_base_close(worker.fds[worker.spec.kernel_fd]);
-	worker.fds[worker.spec.kernel_fd] = open(elf, O_RDONLY | O_CLOEXEC);
-	ck_assert_int_ge(worker.fds[worker.spec.kernel_fd], 0);
+	worker_take_kernel(&worker, "HOSTILE_ELF");
 	worker.spec.transport = (uint32_t)_i;
 	worker.spec.flags |= VMM_SPEC_RNG;
 	worker.spec.vsock_cid = 3;

@@ -575,15 +575,17 @@ static void add_machine_cases(Suite *suite)
 	tcase_add_test(tcase, size_and_memory);
 }
 
-/* With an argument half of it, as the halves take half the time beside each other. */
+/* With an argument a part of it: two halves, as they take half the time beside each other, and what
+ * can not stand anything beside it. */
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("worker");
 	bool machine = argc < 2 || strcmp(argv[1], "machine") == 0;
 	bool devices = argc < 2 || strcmp(argv[1], "devices") == 0;
+	bool limits = argc < 2 || strcmp(argv[1], "limits") == 0;
 
-	if (argc > 2 || (!machine && !devices)) {
-		fprintf(stderr, "usage: %s [machine|devices]\n", argv[0]);
+	if (argc > 2 || (!machine && !devices && !limits)) {
+		fprintf(stderr, "usage: %s [machine|devices|limits]\n", argv[0]);
 		return 2;
 	}
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
@@ -602,5 +604,7 @@ int main(int argc, char **argv)
 		add_hostile_cases(suite);
 		add_sandbox_cases(suite);
 	}
+	if (limits)
+		add_limit_cases(suite);
 	return unit_run(suite);
 }

@@ -3,6 +3,9 @@
 #ifndef VMM_TESTS_WORKER_TEST_WORKER_H
 #define VMM_TESTS_WORKER_TEST_WORKER_H
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "../unit/unit.h"
 #include "harness.h"
 
@@ -16,6 +19,8 @@ void teardown(void);
 void spin_after(void);
 void add_drive(int fd);
 void add_network(int fd);
+/* A listening stream socket with an address that the kernel chooses. */
+int listen_somewhere(struct sockaddr_un *ret_address, socklen_t *ret_length);
 long resident_kib(pid_t pid);
 /* Attaches to the console and checks the result; returns this end. */
 int open_console(int control_fd, uint32_t flags, int expected);
@@ -27,5 +32,6 @@ void add_credentials_cases(Suite *suite);
 void add_device_cases(Suite *suite);
 void add_hostile_cases(Suite *suite);
 void add_sandbox_cases(Suite *suite);
+void add_limit_cases(Suite *suite);
 
 #endif
