@@ -316,10 +316,13 @@ int verb_undefine(struct ctl *ctl, char **arguments)
 		const char *name = ctl_machine_name(*arguments);
 
 		if (!name ||
-			ctl_call(ctl, name, "UndefineMachine", NULL, "st", name, UINT64_C(0)) < 0)
+			ctl_call(ctl, name, "UndefineMachine", NULL, "st", name, UINT64_C(0)) < 0) {
 			status = EXIT_FAILURE;
-		else
-			ctl_note(ctl, "Removed the definition of machine %s.", name);
+			continue;
+		}
+		ctl_note(ctl, "Removed the definition of machine %s.", name);
+		if (ctl_disable_undefined(ctl, name) < 0)
+			status = EXIT_FAILURE;
 	}
 	if (ctl->bus)
 		ctl_reload_systemd(ctl);

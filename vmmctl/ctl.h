@@ -181,6 +181,10 @@ void ctl_reload_systemd(struct ctl *ctl);
 /* Says so when systemd has not read a machine's file as it is now. */
 void ctl_warn_stale(struct ctl *ctl, const char *name);
 
+/* Where a machine has gone that systemd would start at boot: not any more. Negative after telling.
+ */
+int ctl_disable_undefined(struct ctl *ctl, const char *name);
+
 /* All machines: an array of objects as ctl_machine() gives, sorted by name. */
 int ctl_machines(struct ctl *ctl, struct value *ret);
 

@@ -186,6 +186,35 @@ static int enable_or_disable(struct ctl *ctl, char **arguments, bool enable)
 	return enable ? verb_start(ctl, arguments) : verb_stop(ctl, arguments);
 }
 
+/* Whether a machine of that name is there still: files in other directories define some. */
+static bool is_gone(struct ctl *ctl, const char *name)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	bool gone;
+
+	sd_bus_call_method(ctl->bus, VMMD_NAME, VMMD_PATH, VMMD_MANAGER, "GetMachine", &error, NULL,
+		"s", name);
+	gone = sd_bus_error_has_name(&error, "org.vmmd1.NoSuchMachine");
+	sd_bus_error_free(&error);
+	return gone;
+}
+
+int ctl_disable_undefined(struct ctl *ctl, const char *name)
+{
+	CLEANUP(free_p) char *unit = must_printf("vmm@%s.service", name);
+	sd_bus_message *reply = NULL;
+	const char *state;
+	bool enabled;
+
+	if (!is_gone(ctl, name) ||
+		sd_bus_call_method(ctl->bus, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_MANAGER,
+			"GetUnitFileState", NULL, &reply, "s", unit) < 0)
+		return 0;
+	enabled = sd_bus_message_read(reply, "s", &state) >= 0 && strcmp(state, "enabled") == 0;
+	sd_bus_message_unref(reply);
+	return enabled ? change(ctl, (char *[]){ unit, NULL }, false) : 0;
+}
+
 int verb_enable(struct ctl *ctl, char **arguments)
 {
 	return enable_or_disable(ctl, arguments, true);
