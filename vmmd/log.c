@@ -87,6 +87,8 @@ void log_line(int priority, const struct log_about *about, const char *format, .
 	}
 	if (about && about->event)
 		field(&fields, "VMM_EVENT=%s", about->event);
+	if (about && about->device)
+		field(&fields, "VMM_DEVICE=%.32s", about->device);
 	if (about && about->id)
 		field(&fields, "MESSAGE_ID=%s", about->id);
 	if (about && about->pid > 0)

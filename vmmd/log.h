@@ -29,10 +29,11 @@ void log_open(bool verbose);
 
 /* What a line is about. */
 struct log_about {
-	const char *name;  /* of a machine; may be NULL */
-	const char *id;    /* MESSAGE_ID; may be NULL */
-	const char *event; /* VMM_EVENT=; may be NULL */
-	pid_t pid;         /* OBJECT_PID; 0: none */
+	const char *name;   /* of a machine; may be NULL */
+	const char *id;     /* MESSAGE_ID; may be NULL */
+	const char *event;  /* VMM_EVENT=; may be NULL */
+	const char *device; /* VMM_DEVICE=, of a drive, network or share; may be NULL */
+	pid_t pid;          /* OBJECT_PID; 0: none */
 };
 
 void log_line(int priority, const struct log_about *about, const char *format, ...)

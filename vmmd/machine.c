@@ -471,6 +471,7 @@ void machine_control_event(struct machine *machine, const struct vmm_control_eve
 	case VMM_EVENT_BLOCK_ERROR:
 		about.id = LOG_ID_DRIVE_ERROR;
 		about.event = "drive-error";
+		about.device = event->text;
 		log_line(LOG_WARNING, &about, "drive %.32s: %s", event->text,
 			strerror(event->value < 0 ? -event->value : event->value));
 		break;

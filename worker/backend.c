@@ -82,7 +82,9 @@ static void say_changed(struct machine_virtio *virtio, bool connected)
 
 	virtio->backend.said_connected = connected;
 	log_message(&machine->log, connected ? LOG_PRIORITY_INFO : LOG_PRIORITY_WARNING,
-		LOG_ID_BACKEND, connected ? "backend-back" : "backend-gone",
+		(struct log_about){ .id = LOG_ID_BACKEND,
+			.event = connected ? "backend-back" : "backend-gone",
+			.device = virtio->id },
 		"The back end of %s %s", virtio->id,
 		connected ? "is there again." : "has gone; its requests wait.");
 	control_event(machine, connected ? VMM_EVENT_BACKEND_BACK : VMM_EVENT_BACKEND_GONE,
@@ -103,7 +105,9 @@ static void check_failed(struct machine_virtio *virtio)
 	if (!status.failed)
 		return;
 	name_server(virtio, server, sizeof(server));
-	log_message(&machine->log, LOG_PRIORITY_ERROR, LOG_ID_BACKEND, "backend-failed",
+	log_message(&machine->log, LOG_PRIORITY_ERROR,
+		(struct log_about){
+			.id = LOG_ID_BACKEND, .event = "backend-failed", .device = virtio->id },
 		"Device %s has failed: %s has not come back in time.", virtio->id, server);
 }
 

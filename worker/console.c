@@ -417,6 +417,6 @@ void console_drain(struct console *console)
 	if (console->no_lines)
 		return;
 	while (!pump_lines(console) && vmm_base_now_nsec() < deadline_nsec)
-		log_await_room(50);
+		log_await_room(console->log, 50);
 	lines_flush(&console->lines);
 }

@@ -38,7 +38,9 @@ static void tell_broken(struct machine_virtio *virtio, uint64_t now_nsec)
 	if (!atomic_exchange(&virtio->broken, false) || now_nsec < virtio->next_broken_nsec)
 		return;
 	virtio->next_broken_nsec = now_nsec + BETWEEN_BROKEN_NSEC;
-	log_message(&machine->log, LOG_PRIORITY_WARNING, LOG_ID_DEVICE, "device-broken",
+	log_message(&machine->log, LOG_PRIORITY_WARNING,
+		(struct log_about){
+			.id = LOG_ID_DEVICE, .event = "device-broken", .device = virtio->id },
 		"Device %s needs a reset by the guest.", virtio->id);
 	control_event(machine, VMM_EVENT_DEVICE_BROKEN, 0, virtio->id);
 }

@@ -136,7 +136,9 @@ static void has_come(struct machine_virtio *virtio)
 	plug->state = HOTPLUG_PRESENT;
 	plug->slot = vmm_virtio_pci_slot(virtio->pci);
 	vmm_ged_pci_plug(machine->ged, plug->slot);
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_ATTACHED, "attached",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){
+			.id = LOG_ID_ATTACHED, .event = "attached", .device = virtio->id },
 		"%s %s was attached.", kind_name(virtio), virtio->id);
 	tell_waiter(virtio, 0, NULL);
 	control_event(machine, VMM_EVENT_DEVICE_ATTACHED, (int32_t)virtio->kind, virtio->id);
@@ -160,7 +162,9 @@ static void has_gone(struct machine_virtio *virtio)
 	/* The slot is empty by now: a guest that looks finds that out. */
 	if (plug->forced)
 		vmm_ged_pci_gone(machine->ged, plug->slot);
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_DETACHED, "detached",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){
+			.id = LOG_ID_DETACHED, .event = "detached", .device = virtio->id },
 		plug->forced ? "%s %s was taken away from the guest." : "%s %s was detached.",
 		kind_name(virtio), virtio->id);
 	tell_waiter(virtio, 0, NULL);

@@ -13,7 +13,9 @@
 #include "base/util.h"
 
 #define JOURNAL_PATH "/run/systemd/journal/socket"
+#define STREAM_PATH "/run/systemd/journal/stdout"
 #define MESSAGE_BYTES 1024
+#define TEXT_BYTES (MESSAGE_BYTES + 512)
 
 /* $JOURNAL_STREAM is DEVICE:INODE of what systemd connected standard error to. */
 static bool stderr_is_journal(void)
@@ -29,24 +31,56 @@ static bool stderr_is_journal(void)
 	return strcmp(text, stream) == 0;
 }
 
+static int connect_to(const char *path, int type)
+{
+	CLEANUP(close_p) int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/*
+ * As sd_journal_stream_fd(3) opens one. The head of a stream: identifier, unit (who is not root has
+ * that of its cgroup), priority, whether lines begin with one of their own, and whether to pass
+ * them on to syslog, the kernel's log and the system's console.
+ */
+static int open_console_stream(const char *name)
+{
+	CLEANUP(close_p) int fd = connect_to(STREAM_PATH, SOCK_STREAM);
+	char head[128];
+	int length;
+
+	if (fd < 0)
+		return fd;
+	length = snprintf(
+		head, sizeof(head), "console@%s\n\n%d\n0\n0\n0\n0\n", name, LOG_PRIORITY_INFO);
+	if (send(fd, head, (size_t)length, MSG_NOSIGNAL) != length || shutdown(fd, SHUT_RD) < 0)
+		return -EIO;
+	return TAKE_FD(fd);
+}
+
 void log_open(struct log *log, const char *name)
 {
-	CLEANUP(close_p) int fd = -EBADF;
-	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = JOURNAL_PATH };
-
-	*log = (struct log){ .name = name, .journal_fd = -EBADF, .prefix = stderr_is_journal() };
+	*log = (struct log){
+		.name = name,
+		.journal_fd = -EBADF,
+		.console_fd = -EBADF,
+		.prefix = stderr_is_journal(),
+	};
 	/* Who redirected standard error wants to see it there. */
 	if (!log->prefix)
 		return;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return;
-	log->journal_fd = TAKE_FD(fd);
+	log->journal_fd = connect_to(JOURNAL_PATH, SOCK_DGRAM);
+	log->console_fd = open_console_stream(name);
 }
 
 void log_close(struct log *log)
 {
 	log->journal_fd = vmm_base_close(log->journal_fd);
+	log->console_fd = vmm_base_close(log->console_fd);
 }
 
 /* Writes without waiting. false: there is no room. Where it can never be written, it is lost. */
@@ -75,7 +109,7 @@ static void make_message(char message[static MESSAGE_BYTES], const char *format,
 
 static void write_message(struct log *log, enum log_priority priority, const char *message)
 {
-	char text[MESSAGE_BYTES + 256];
+	char text[TEXT_BYTES];
 	int length;
 
 	if (log->prefix)
@@ -96,28 +130,41 @@ void log_last_words(struct log *log, const char *format, ...)
 	write_message(log, LOG_PRIORITY_ERROR, message);
 }
 
-void log_message(struct log *log, enum log_priority priority, const char *id, const char *event,
+static void add_field(char text[static TEXT_BYTES], const char *name, const char *value)
+{
+	size_t length = strlen(text);
+
+	if (value)
+		snprintf(text + length, TEXT_BYTES - length, "%s=%s\n", name, value);
+}
+
+void log_message(struct log *log, enum log_priority priority, struct log_about about,
 	const char *format, ...)
 {
 	char message[MESSAGE_BYTES];
-	char text[MESSAGE_BYTES + 256];
+	char text[TEXT_BYTES];
 	va_list arguments;
-	int length;
 
 	va_start(arguments, format);
 	make_message(message, format, arguments);
 	va_end(arguments);
 
 	if (log->journal_fd >= 0) {
-		length = snprintf(text, sizeof(text),
-			"MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=vmmd-worker\n"
-			"VMM_NAME=%s\nVMM_EVENT=%s\n%s%s%s",
-			message, (int)priority, log->name, event, id ? "MESSAGE_ID=" : "",
-			id ? id : "", id ? "\n" : "");
-		if (send(log->journal_fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		snprintf(text, sizeof(text),
+			"MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=vmmd-worker\nVMM_NAME=%s\n",
+			message, (int)priority, log->name);
+		add_field(text, "VMM_EVENT", about.event);
+		add_field(text, "VMM_DEVICE", about.device);
+		add_field(text, "MESSAGE_ID", about.id);
+		if (send(log->journal_fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			return;
 	}
 	write_message(log, priority, message);
+}
+
+static int console_fd(const struct log *log)
+{
+	return log->console_fd >= 0 ? log->console_fd : STDOUT_FILENO;
 }
 
 bool log_console(struct log *log, const char *line)
@@ -125,15 +172,16 @@ bool log_console(struct log *log, const char *line)
 	char text[2048];
 	int length;
 
-	/* In the journal's stream a leading <N> would set the priority. */
-	length = snprintf(
-		text, sizeof(text), "%s%s\n", log->prefix && line[0] == '<' ? " " : "", line);
-	return write_now(STDOUT_FILENO, text, (size_t)length);
+	/* In the journal's stream of standard output a leading <N> would set the priority. */
+	bool is_prefix = log->prefix && log->console_fd < 0 && line[0] == '<';
+
+	length = snprintf(text, sizeof(text), "%s%s\n", is_prefix ? " " : "", line);
+	return write_now(console_fd(log), text, (size_t)length);
 }
 
-void log_await_room(int timeout_msec)
+void log_await_room(const struct log *log, int timeout_msec)
 {
-	struct pollfd poll_fd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	struct pollfd poll_fd = { .fd = console_fd(log), .events = POLLOUT };
 
 	poll(&poll_fd, 1, timeout_msec);
 }

@@ -2,7 +2,8 @@
 /*
  * log: what the worker itself has to say, with structured fields to the journal's socket
  * (systemd's "Native Journal Protocol"), or as a line on standard error where there is none. And
- * the guest's console, as lines on standard output.
+ * the guest's console: lines of console@NAME in the journal, by a stream of its own, so that
+ * nothing a guest prints looks as if the worker had said it; or lines on standard output.
  *
  * Nothing here waits: what a slow reader has no room for is lost.
  */
@@ -39,6 +40,7 @@ enum log_priority {
 struct log {
 	const char *name; /* VMM_NAME=; borrowed */
 	int journal_fd;   /* owned, connected; -EBADF: standard error */
+	int console_fd;   /* owned, the console's stream; -EBADF: standard output */
 	bool prefix;      /* standard error is the journal's: lines begin with <PRIORITY> */
 };
 
@@ -46,9 +48,16 @@ struct log {
 void log_open(struct log *log, const char *name);
 void log_close(struct log *log);
 
-/* event is VMM_EVENT=, id one of those above or NULL. One line. */
-void log_message(struct log *log, enum log_priority priority, const char *id, const char *event,
-	const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* What a message says of itself to programs; each may be NULL. */
+struct log_about {
+	const char *id;     /* MESSAGE_ID=, one of those above */
+	const char *event;  /* VMM_EVENT= */
+	const char *device; /* VMM_DEVICE=, the name of a drive, network or share */
+};
+
+/* One line. */
+void log_message(struct log *log, enum log_priority priority, struct log_about about,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
  * An error that the process ends with at once. It goes to standard error, whose stream the journal
@@ -59,6 +68,6 @@ void log_last_words(struct log *log, const char *format, ...) __attribute__((for
 
 /* One line of the console. false: there is no room for it now; log_await_room() waits for some. */
 bool log_console(struct log *log, const char *line);
-void log_await_room(int timeout_msec);
+void log_await_room(const struct log *log, int timeout_msec);
 
 #endif

@@ -113,7 +113,8 @@ void machine_stop(struct machine *machine, enum vmm_how how)
 {
 	bool again = machine->life.stopping;
 
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_STOP_REQUESTED, "stop-requested",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){ .id = LOG_ID_STOP_REQUESTED, .event = "stop-requested" },
 		how == VMM_HOW_HARD || again ? "Stopping now."
 					     : "Stopping: asking the guest to power off.");
 	if (!again)
@@ -207,7 +208,8 @@ static void say_vcpu_failed(struct machine *machine)
 
 		if (!vcpu->failed_step)
 			continue;
-		log_message(&machine->log, LOG_PRIORITY_ERROR, LOG_ID_FAILED, "failed",
+		log_message(&machine->log, LOG_PRIORITY_ERROR,
+			(struct log_about){ .id = LOG_ID_FAILED, .event = "failed" },
 			"CPU %u failed: exit %d, detail 0x%llx 0x%llx, %s", i,
 			(int)vcpu->last_exit.reason, (unsigned long long)vcpu->last_exit.detail[0],
 			(unsigned long long)vcpu->last_exit.detail[1], strerror(-vcpu->result));
@@ -253,7 +255,8 @@ static int on_posts(struct vmm_loop_source *source, uint32_t events, void *userd
 		if (ends[i].post & (MACHINE_VCPU_FAILED | MACHINE_CANNOT_RUN))
 			say_vcpu_failed(machine);
 		actions = life_end(&machine->life, ends[i].end);
-		log_message(&machine->log, ends[i].priority, ends[i].id, ends[i].name, "%s",
+		log_message(&machine->log, ends[i].priority,
+			(struct log_about){ .id = ends[i].id, .event = ends[i].name }, "%s",
 			ends[i].text);
 		control_event(machine, ends[i].event, 0, ends[i].text);
 		act(machine, actions);
@@ -279,7 +282,8 @@ static void console_changed(void *userdata, unsigned int n_clients)
 {
 	struct machine *machine = userdata;
 
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_CONSOLE, "console",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){ .id = LOG_ID_CONSOLE, .event = "console" },
 		"%u attached to the console.", n_clients);
 	control_event(machine, VMM_EVENT_CONSOLE, (int32_t)n_clients, NULL);
 }
@@ -336,14 +340,16 @@ static void seen_text(void *userdata)
 {
 	struct machine *machine = userdata;
 
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){ .id = LOG_ID_GUEST_READY, .event = "guest-ready" },
 		"The guest has written \"%s\": it is ready.", machine->spec->ready_text);
 	become_ready(machine);
 }
 
 static void port_answers(struct machine *machine)
 {
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){ .id = LOG_ID_GUEST_READY, .event = "guest-ready" },
 		"The guest answers on vsock port %u: it is ready, after %llu ms.",
 		machine->spec->ready_port,
 		(unsigned long long)(vmm_base_now_nsec() - machine->start_nsec) / 1000000);
@@ -374,12 +380,15 @@ static void guest_changed(void *userdata)
 
 	if (facts->shutdown[0] && !machine->guest_goes_down) {
 		machine->guest_goes_down = true;
-		log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_SHUTDOWN,
-			"guest-shutdown", "The guest goes down: %s.", facts->shutdown);
+		log_message(&machine->log, LOG_PRIORITY_INFO,
+			(struct log_about){
+				.id = LOG_ID_GUEST_SHUTDOWN, .event = "guest-shutdown" },
+			"The guest goes down: %s.", facts->shutdown);
 	}
 	if (facts->ready && !machine->guest_was_ready) {
 		machine->guest_was_ready = true;
-		log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_GUEST_READY, "guest-ready",
+		log_message(&machine->log, LOG_PRIORITY_INFO,
+			(struct log_about){ .id = LOG_ID_GUEST_READY, .event = "guest-ready" },
 			"The guest %s%sis up, after %llu ms.", facts->hostname,
 			facts->hostname[0] ? " " : "",
 			(unsigned long long)(vmm_base_now_nsec() - machine->start_nsec) / 1000000);
@@ -467,7 +476,8 @@ int machine_run(struct machine *machine)
 	life_run(&machine->life);
 	vcpus_open_gate(machine);
 	machine->started_nsec = vmm_base_now_nsec();
-	log_message(&machine->log, LOG_PRIORITY_INFO, LOG_ID_STARTED, "started",
+	log_message(&machine->log, LOG_PRIORITY_INFO,
+		(struct log_about){ .id = LOG_ID_STARTED, .event = "started" },
 		"Started: %u CPUs, %llu MiB, after %llu us.", machine->spec->n_cpus,
 		(unsigned long long)machine->spec->memory_bytes >> 20,
 		(unsigned long long)(machine->started_nsec - machine->start_nsec) / 1000);
@@ -481,7 +491,8 @@ int machine_run(struct machine *machine)
 	if (r >= 0)
 		r = vmm_loop_run(machine->loop);
 	if (r < 0) {
-		log_message(&machine->log, LOG_PRIORITY_ERROR, LOG_ID_FAILED, "failed",
+		log_message(&machine->log, LOG_PRIORITY_ERROR,
+			(struct log_about){ .id = LOG_ID_FAILED, .event = "failed" },
 			"The event loop failed: %s", strerror(-r));
 		life_end(&machine->life, VMM_END_HOST_FAILURE);
 	}

@@ -76,6 +76,8 @@ static int close_strays(struct machine *machine)
 
 	if (machine->log.journal_fd >= 0)
 		kept[n_kept++] = machine->log.journal_fd;
+	if (machine->log.console_fd >= 0)
+		kept[n_kept++] = machine->log.console_fd;
 	if (machine->notify.fd >= 0)
 		kept[n_kept++] = machine->notify.fd;
 	if (machine->sandbox.netns_fd >= 0)

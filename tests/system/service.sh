@@ -130,8 +130,10 @@ defined_and_undefined() {
 	fails vmmctl define "$TEST_DIR/first.vm" second
 	matches "vmmctl cat" "$(vmmctl cat second)" "Path=$disks/first.raw"
 	vmmctl verify second
+	vmmctl enable second
 	vmmctl undefine second
 	[[ ! -e /etc/vmm/second.vm && -e $disks/first.raw ]]
+	fails systemctl -q is-enabled vmm@second
 	printf '[Machine]\nMemory=none\n' >"$TEST_DIR/bad.vm"
 	fails vmmctl verify "$TEST_DIR/bad.vm"
 	fails vmmctl define "$TEST_DIR/bad.vm"
@@ -241,6 +243,28 @@ worker_memory() {
 	hard_stop lean
 }
 
+# Who speaks, and of what: a guest's words are nobody else's, and a program can ask for a device.
+journal() {
+	writer_machine tells
+	systemctl start vmm@tells
+	truncate -s 1M "$disks/more.raw"
+	vmmctl attach-drive tells more "$disks/more.raw"
+	eventually 10 "the guest's line" sh -c \
+		'journalctl -q -o cat --since "$TEST_SINCE" -t console@tells | grep -q "^begins"'
+	hard_stop tells
+	journalctl --sync
+	matches "the unit's log" "$(console tells)" 'begins'
+	matches "the worker" "$(journalctl -q -o cat --since "$TEST_SINCE" -u vmm@tells -t vmmd-worker)" \
+		'^Started: '
+	[[ ! $(journalctl -q -o cat --since "$TEST_SINCE" -u vmm@tells -t vmmd-worker -t vmmd) =~ begins ]] ||
+		fail "the guest's line is another's"
+	matches "of the drive" "$(journalctl -q -o cat --since "$TEST_SINCE" VMM_NAME=tells VMM_DEVICE=more)" \
+		'was attached'
+	matches "of the event" "$(journalctl -q -o cat --since "$TEST_SINCE" VMM_NAME=tells VMM_EVENT=started)" \
+		'^Started: '
+}
+
+add_soak journal 60 journal
 add passed-to-unit 60 passed_to_unit
 add_soak on-failure 120 on_failure
 add enabled-and-disabled 60 enabled_and_disabled
