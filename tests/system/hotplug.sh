@@ -138,14 +138,10 @@ under_load() {
 	hard_stop "$name"
 }
 
-# said NAME TEXT COUNT
+# said NAME TEXT COUNT: whether so many of its lines have it. That none has is no failed command: the
+# report of one would be read as part of the number.
 said() {
-	(($(console "$1" | grep -c "$2") >= $3))
-}
-
-# has_reads NAME COUNT: whether its guest has read its 500 blocks so often.
-has_reads() {
-	(($(console "$1" | grep -c ' copied, ') >= $2))
+	(($(console "$1" | grep -c -- "$2" || :) >= $3))
 }
 
 # A drive's limit of requests and its limit of bytes, set while it is read: 500 requests of 16 KiB are
@@ -165,7 +161,7 @@ limits() {
 		vmmctl set-limits "$name" data "$key" "$other"
 		# One that began before is not under this limit alone, and the next has its burst.
 		reads=$(console "$name" | grep -c ' copied, ' || :)
-		eventually 60 "500 blocks with $key" has_reads "$name" $((reads + 3))
+		eventually 60 "500 blocks with $key" said "$name" ' copied, ' $((reads + 3))
 		msec=$(console "$name" | grep ' copied, ' | tail -n 1 |
 			awk '{ for (i = 1; i < NF; i++) if ($i == "copied,") printf "%d", $(i + 1) * 1000 }')
 		((msec >= 9800 && msec <= 10200)) || fail "$key: 500 requests of 16 KiB took $msec ms"
