@@ -138,12 +138,6 @@ under_load() {
 	hard_stop "$name"
 }
 
-# said NAME TEXT COUNT: whether so many of its lines have it. That none has is no failed command: the
-# report of one would be read as part of the number.
-said() {
-	(($(console "$1" | grep -c -- "$2" || :) >= $3))
-}
-
 # A drive's limit of requests and its limit of bytes, set while it is read: 500 requests of 16 KiB are
 # ten seconds of either, and take them within 2 % by the guest's clock. To ask the machine for its
 # counters would take a while of its own.
@@ -160,7 +154,7 @@ limits() {
 		IFS=: read -r key other <<<"$row"
 		vmmctl set-limits "$name" data "$key" "$other"
 		# One that began before is not under this limit alone, and the next has its burst.
-		reads=$(console "$name" | grep -c ' copied, ' || :)
+		reads=$(lines_with "$name" ' copied, ')
 		eventually 60 "500 blocks with $key" said "$name" ' copied, ' $((reads + 3))
 		msec=$(console "$name" | grep ' copied, ' | tail -n 1 |
 			awk '{ for (i = 1; i < NF; i++) if ($i == "copied,") printf "%d", $(i + 1) * 1000 }')

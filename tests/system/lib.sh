@@ -136,6 +136,17 @@ console_has() {
 	console "$1" | grep -Eq -- "$2"
 }
 
+# lines_with NAME PATTERN: in how many lines of its console. That it is in none is no failed command:
+# the report of one would be read as part of the number.
+lines_with() {
+	console "$1" | grep -Ec -- "$2" || :
+}
+
+# said NAME PATTERN COUNT: whether it is in so many.
+said() {
+	(($(lines_with "$1" "$2") >= $3))
+}
+
 # wait_console NAME SECONDS PATTERN
 wait_console() {
 	local deadline=$((SECONDS + $2 * slow)) state

@@ -141,7 +141,7 @@ defined_and_undefined() {
 }
 
 # A VM from a command line: gone when it ends, with its exit status.
-transient() {
+run_once() {
 	local rc=0
 	cp --reflink=always "$images/root.raw" "$disks/once.raw"
 	vmmctl run --name=once --kernel="$images/vmlinuz-cloud" --initrd="$images/initrd-cloud" \
@@ -273,7 +273,7 @@ add limits-while-running 60 limits_while_running
 add dropins 90 dropins
 add search-path 60 search_path
 add defined-and-undefined 60 defined_and_undefined
-add transient 240 transient
+add transient 240 run_once
 add signals 60 signals
 add who-may 90 who_may
 add worker-sandbox 90 worker_sandbox

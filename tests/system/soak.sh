@@ -19,11 +19,6 @@ has_ended() {
 	[[ $(unit_property "$1" ActiveState) == @(inactive|failed) ]]
 }
 
-# said NAME TEXT: in how many lines of its log.
-said() {
-	console "$1" | grep -cF -- "$2" || :
-}
-
 # A kernel without its initrd panics at once and resets: a life of a second or two.
 reboot_storm() {
 	local rounds=$1 n_fds n
@@ -39,10 +34,10 @@ reboot_storm() {
 	eventually 30 "its end" has_ended storm
 	# Each was one of the guest's own, after a kernel had run.
 	journalctl --sync
-	echo "NOTE: $n restarts, $(said storm 'The guest reboots') reboots" \
-		"and $(said storm 'Kernel panic - not syncing') panics of guests"
-	(($(said storm 'The guest reboots') >= rounds)) || fail "not all restarts are reboots"
-	(($(said storm 'Kernel panic - not syncing') >= rounds)) || fail "not all guests have run"
+	echo "NOTE: $n restarts, $(lines_with storm 'The guest reboots') reboots" \
+		"and $(lines_with storm 'Kernel panic - not syncing') panics of guests"
+	said storm 'The guest reboots' "$rounds" || fail "not all restarts are reboots"
+	said storm 'Kernel panic - not syncing' "$rounds" || fail "not all guests have run"
 	eventually 10 "no directory of a machine" no_directories
 	eventually 10 "vmmd has closed all" has_descriptors "$n_fds"
 }
