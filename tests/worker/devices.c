@@ -69,15 +69,6 @@ START_TEST(vsock_answers_out_of_the_blue)
 }
 END_TEST
 
-static int set_memory(int fd, uint64_t bytes)
-{
-	struct vmm_control_memory_target target = { .bytes = bytes };
-	struct vmm_control_message reply;
-
-	return worker_request(
-		&worker, fd, VMM_CONTROL_SET_MEMORY, &target, sizeof(target), -EBADF, &reply);
-}
-
 /* What is asked for is kept, whether or not a driver is there to follow. */
 START_TEST(memory_targets)
 {

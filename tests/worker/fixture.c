@@ -76,6 +76,15 @@ long resident_kib(pid_t pid)
 	return kib;
 }
 
+int set_memory(int control_fd, uint64_t bytes)
+{
+	struct vmm_control_memory_target target = { .bytes = bytes };
+	struct vmm_control_message reply;
+
+	return worker_request(&worker, control_fd, VMM_CONTROL_SET_MEMORY, &target, sizeof(target),
+		-EBADF, &reply);
+}
+
 int open_console(int control_fd, uint32_t flags, int expected)
 {
 	struct vmm_control_console console = { .flags = flags };

@@ -582,10 +582,10 @@ int main(int argc, char **argv)
 	Suite *suite = suite_create("worker");
 	bool machine = argc < 2 || strcmp(argv[1], "machine") == 0;
 	bool devices = argc < 2 || strcmp(argv[1], "devices") == 0;
-	bool limits = argc < 2 || strcmp(argv[1], "limits") == 0;
+	bool figures = argc < 2 || strcmp(argv[1], "figures") == 0;
 
-	if (argc > 2 || (!machine && !devices && !limits)) {
-		fprintf(stderr, "usage: %s [machine|devices|limits]\n", argv[0]);
+	if (argc > 2 || (!machine && !devices && !figures)) {
+		fprintf(stderr, "usage: %s [machine|devices|figures]\n", argv[0]);
 		return 2;
 	}
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
@@ -604,7 +604,9 @@ int main(int argc, char **argv)
 		add_hostile_cases(suite);
 		add_sandbox_cases(suite);
 	}
-	if (limits)
+	if (figures) {
 		add_limit_cases(suite);
+		add_balloon_cases(suite);
+	}
 	return unit_run(suite);
 }

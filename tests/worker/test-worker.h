@@ -22,6 +22,8 @@ void add_network(int fd);
 /* A listening stream socket with an address that the kernel chooses. */
 int listen_somewhere(struct sockaddr_un *ret_address, socklen_t *ret_length);
 long resident_kib(pid_t pid);
+/* What the machine is to have; the result. */
+int set_memory(int control_fd, uint64_t bytes);
 /* Attaches to the console and checks the result; returns this end. */
 int open_console(int control_fd, uint32_t flags, int expected);
 
@@ -33,5 +35,6 @@ void add_device_cases(Suite *suite);
 void add_hostile_cases(Suite *suite);
 void add_sandbox_cases(Suite *suite);
 void add_limit_cases(Suite *suite);
+void add_balloon_cases(Suite *suite);
 
 #endif
