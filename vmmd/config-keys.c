@@ -410,8 +410,8 @@ static const struct config_key keys[] = {
 		.name = "MAC",
 		.type = CONFIG_TYPE_MAC,
 		.offset = NETWORK(mac),
-		.doc = "Hardware address; when it is not given, one is made from the names of machine and "
-		       "interface." },
+		.doc = "Hardware address; when it is not given, one is made from the host's machine id and "
+		       "the names of machine and interface: the same each time, another on each host." },
 	BUCKET_ROWS("Network", "ReceiveBandwidth", CONFIG_TYPE_SIZE, TIB, NETWORK(receive.bytes),
 		"Bytes a second that the guest receives; 0 is no limit."),
 	BUCKET_ROWS("Network", "ReceivePacket", CONFIG_TYPE_NUMBER, MAX_OPERATIONS,

@@ -11,31 +11,60 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <systemd/sd-id128.h>
 
 #include "base/util.h"
 
-/* FNV-1a over both names, with something between that neither can hold. */
-static uint64_t hash_names(const char *machine, const char *network)
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	const unsigned char *at = bytes;
 
-	for (const char *c = machine; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-	hash = (hash ^ '/') * UINT64_C(0x100000001b3);
-	for (const char *c = network; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
 	return hash;
 }
+
+/* FNV-1a over both names, with something between that neither can hold. */
+static uint64_t hash_names(uint64_t hash, const char *machine, const char *network)
+{
+	hash = hash_bytes(hash, machine, strlen(machine));
+	hash = hash_bytes(hash, "/", 1);
+	return hash_bytes(hash, network, strlen(network));
+}
+
+#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
 
 void tap_name(const char *machine, const char *network, char name[IFNAMSIZ])
 {
 	snprintf(name, IFNAMSIZ, "vt-%.5s-%06" PRIx64, machine,
-		hash_names(machine, network) & UINT64_C(0xffffff));
+		hash_names(HASH_BEGIN, machine, network) & UINT64_C(0xffffff));
+}
+
+void tap_make_mac(const uint8_t host[16], const char *machine, const char *network, uint8_t mac[6])
+{
+	uint64_t hash = host ? hash_bytes(HASH_BEGIN, host, 16) : HASH_BEGIN;
+
+	hash = hash_names(hash, machine, network);
+	for (size_t i = 0; i < 6; i++)
+		mac[i] = (uint8_t)(hash >> (8 * i));
+	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02);
+}
+
+bool tap_host_id(uint8_t host[16])
+{
+	static const sd_id128_t application =
+		SD_ID128_MAKE(e1, 3a, 5c, 07, 96, d8, 42, 1f, a4, 6b, 0e, 71, c8, 25, f9, 33);
+	sd_id128_t id;
+
+	if (sd_id128_get_machine_app_specific(application, &id) < 0)
+		return false;
+	memcpy(host, id.bytes, sizeof(id.bytes));
+	return true;
 }
 
 void tap_mac(const char *machine, const struct config_network *network, uint8_t mac[6])
 {
-	uint64_t hash = hash_names(machine, network->name.value);
+	uint8_t host[16];
 	unsigned byte[6];
 
 	if (network->mac.value && sscanf(network->mac.value, "%2x:%2x:%2x:%2x:%2x:%2x", &byte[0],
@@ -44,9 +73,7 @@ void tap_mac(const char *machine, const struct config_network *network, uint8_t 
 			mac[i] = (uint8_t)byte[i];
 		return;
 	}
-	for (size_t i = 0; i < 6; i++)
-		mac[i] = (uint8_t)(hash >> (8 * i));
-	mac[0] = (uint8_t)((mac[0] & 0xfe) | 0x02);
+	tap_make_mac(tap_host_id(host) ? host : NULL, machine, network->name.value, mac);
 }
 
 static int failed(int error, const char *what, char *reason, size_t reason_size)

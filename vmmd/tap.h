@@ -13,8 +13,16 @@
 /* "vt-", the names cut short, a hash of both in full. */
 void tap_name(const char *machine, const char *network, char name[IFNAMSIZ]);
 
-/* The address given, or one made from the names: locally administered, the same each time. */
+/*
+ * The address given, or one made from the host's id and the names: locally administered, the same
+ * each time, and another for a machine of that name on the next host.
+ */
 void tap_mac(const char *machine, const struct config_network *network, uint8_t mac[6]);
+/* How it is made. host may be NULL: of the names only. */
+void tap_make_mac(const uint8_t host[16], const char *machine, const char *network, uint8_t mac[6]);
+/* The host's id for it: the machine id by HMAC-SHA256, which cannot be told from the address.
+ * False where the host has none. */
+bool tap_host_id(uint8_t host[16]);
 
 /*
  * Makes it, adds it to its bridge and takes it up. One descriptor a queue pair. Negative errno and

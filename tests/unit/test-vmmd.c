@@ -129,6 +129,34 @@ START_TEST(test_tap_names)
 }
 END_TEST
 
+/* Two hosts whose machines have the same names share a network without a clash. */
+START_TEST(test_tap_mac_of_host)
+{
+	static const uint8_t hosts[2][16] = { { 1, 2, 3 }, { 1, 2, 3, [15] = 1 } };
+	struct config_network network = { .name.value = (char *)"lan" };
+	uint8_t macs[5][6], mac[6], own[16];
+
+	tap_make_mac(hosts[0], "web", "lan", macs[0]);
+	tap_make_mac(hosts[1], "web", "lan", macs[1]);
+	tap_make_mac(hosts[0], "web", "wan", macs[2]);
+	tap_make_mac(hosts[0], "db", "lan", macs[3]);
+	tap_make_mac(NULL, "web", "lan", macs[4]);
+	for (size_t i = 0; i < ARRAY_SIZE(macs); i++) {
+		ck_assert_int_eq(macs[i][0] & 3, 2);
+		for (size_t j = 0; j < i; j++)
+			ck_assert_int_ne(memcmp(macs[i], macs[j], 6), 0);
+	}
+	tap_make_mac(hosts[0], "web", "lan", mac);
+	ck_assert_int_eq(memcmp(mac, macs[0], 6), 0);
+	/* This one's: of its machine id where it has one, and the same each time. */
+	tap_make_mac(tap_host_id(own) ? own : NULL, "web", "lan", macs[0]);
+	tap_mac("web", &network, mac);
+	ck_assert_int_eq(memcmp(mac, macs[0], 6), 0);
+	if (access("/etc/machine-id", F_OK) == 0 && tap_host_id(own))
+		ck_assert_int_ne(memcmp(mac, macs[4], 6), 0);
+}
+END_TEST
+
 static const struct spec_sockets sockets = { .control_fd = 98, .vsock_fd = 99 };
 
 /* Each pair of queues has its own vhost: all taps first, then those, then the next network's. */
@@ -500,6 +528,7 @@ int main(void)
 	tcase_add_test(logic, test_unit_names);
 	tcase_add_test(logic, test_unit_facts);
 	tcase_add_test(logic, test_tap_names);
+	tcase_add_test(logic, test_tap_mac_of_host);
 	tcase_add_test(logic, test_spec);
 	tcase_add_test(logic, test_spec_vhost);
 	tcase_add_loop_test(logic, test_audit_records, 0, (int)ARRAY_SIZE(records));
