@@ -14,7 +14,8 @@
  * The builder is a thread that was made before the loop's thread was sealed, with a filter that
  * lets it make threads, eventfds and timers, and nothing open or connect. It sees no data of the
  * guest. Each thread that it makes takes the filter of its kind on top. An io_uring is not made
- * there: drives that are attached are served by threads, whatever engine they ask for.
+ * there: drives that are attached are served by threads, whatever engine they ask for, and frames
+ * to a tap that is attached are a call each.
  *
  * A removal waits for requests that are under way, in the builder and not in the loop; a device
  * on a disk that does not answer stays GOING, with those that are to come or go after it.

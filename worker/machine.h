@@ -304,7 +304,7 @@ int machine_watch_errors(struct machine *machine);
 /* net.c */
 /* Index i of spec is fds->fds[i - 1]; they stay the caller's. */
 int machine_build_network(struct machine_virtio *virtio, const struct vmm_spec_network *spec,
-	const struct vmm_control_fds *fds);
+	const struct vmm_control_fds *fds, bool later);
 int machine_add_network(struct machine *machine, const struct vmm_spec_network *spec);
 
 /* run.c: what control requests and signals ask for. */

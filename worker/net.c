@@ -9,7 +9,7 @@
 #include "worker/machine.h"
 
 static int add_backend(struct machine_virtio *virtio, const struct vmm_spec_network *spec,
-	const struct vmm_control_fds *fds, struct vmm_net_backend *ret_backend)
+	const struct vmm_control_fds *fds, bool later, struct vmm_net_backend *ret_backend)
 {
 	struct machine *machine = virtio->machine;
 	int taps[VMM_SPEC_MAX_TAPS];
@@ -30,12 +30,15 @@ static int add_backend(struct machine_virtio *virtio, const struct vmm_spec_netw
 			machine, "network %s: a descriptor is no tap of the right kind", spec->id);
 	if (r < 0)
 		return machine_fail_host(machine, r, "network %s: its tap", spec->id);
+	/* A ring cannot be made any more, see hotplug.h; a host that refuses one goes without. */
+	if (!later)
+		vmm_net_tap_use_rings(virtio->tap);
 	*ret_backend = vmm_net_tap_backend(virtio->tap);
 	return 0;
 }
 
 int machine_build_network(struct machine_virtio *virtio, const struct vmm_spec_network *spec,
-	const struct vmm_control_fds *fds)
+	const struct vmm_control_fds *fds, bool later)
 {
 	struct machine *machine = virtio->machine;
 	struct vmm_virtio_net_config config = {
@@ -54,7 +57,7 @@ int machine_build_network(struct machine_virtio *virtio, const struct vmm_spec_n
 	virtio->rate[0] = spec->receive_rate;
 	virtio->rate[1] = spec->transmit_rate;
 	memcpy(config.mac, spec->mac, sizeof(config.mac));
-	r = add_backend(virtio, spec, fds, &config.backend);
+	r = add_backend(virtio, spec, fds, later, &config.backend);
 	if (r != 0)
 		return r;
 	r = vmm_loop_new(&virtio->loop);
@@ -88,5 +91,5 @@ int machine_add_network(struct machine *machine, const struct vmm_spec_network *
 	for (uint32_t i = 0; i < copy.n_taps; i++)
 		move_fd(machine, &copy.tap_fds[i], &fds);
 	move_fd(machine, &copy.stream_fd, &fds);
-	return machine_build_network(virtio, &copy, &fds);
+	return machine_build_network(virtio, &copy, &fds, false);
 }

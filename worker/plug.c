@@ -24,7 +24,7 @@ static int build(struct machine_virtio *virtio)
 		status = machine_build_drive(
 			virtio, &plug->drive, plug->fds.fds[plug->drive.fd - 1], true);
 	else
-		status = machine_build_network(virtio, &plug->network, &plug->fds);
+		status = machine_build_network(virtio, &plug->network, &plug->fds, true);
 	if (status == 0)
 		return 0;
 	/* In the words that a start would have failed with; the machine itself goes on. */

@@ -36,6 +36,7 @@ struct vmm_uring {
 	struct io_uring_cqe *cqes;
 	unsigned int sq_mask, cq_mask, sq_entries;
 	unsigned int tail, n_unsubmitted;
+	uint8_t sqe_flags;
 };
 
 static inline unsigned int ring_load(const unsigned int *index)
@@ -151,8 +152,10 @@ static int restrict_and_enable(struct vmm_uring *ring, const struct vmm_uring_co
 		restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
 		restrictions[i].sqe_op = config->operations[i];
 	}
-	restrictions[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
-	restrictions[n].sqe_flags = IOSQE_FIXED_FILE;
+	/* Those that are required may be set, too; without any none may. */
+	restrictions[n].opcode = ring->sqe_flags ? IORING_RESTRICTION_SQE_FLAGS_REQUIRED
+						 : IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	restrictions[n].sqe_flags = ring->sqe_flags;
 	r = sys_register(ring->fd, IORING_REGISTER_RESTRICTIONS, restrictions, n + 1);
 	if (r < 0)
 		return r;
@@ -171,9 +174,11 @@ static int make(struct vmm_uring *ring, const struct vmm_uring_config *config)
 	r = map(ring, &params);
 	if (r < 0)
 		return r;
-	r = sys_register(ring->fd, IORING_REGISTER_FILES, &config->fd, 1);
-	if (r < 0)
-		return r;
+	if (config->fd >= 0) {
+		r = sys_register(ring->fd, IORING_REGISTER_FILES, &config->fd, 1);
+		if (r < 0)
+			return r;
+	}
 	if (config->with_event) {
 		r = add_event(ring);
 		if (r < 0)
@@ -194,13 +199,14 @@ int vmm_uring_new(const struct vmm_uring_config *config, struct vmm_uring **ret_
 
 	if (config->n_operations == 0 || config->n_operations > VMM_URING_MAX_OPERATIONS)
 		return -EINVAL;
-	/* To the kernel that is a place left free. */
-	if (config->fd < 0)
-		return -EBADF;
 	ring = malloc(sizeof(*ring));
 	if (!ring)
 		return -ENOMEM;
-	*ring = (struct vmm_uring){ .fd = -EBADF, .event_fd = -EBADF };
+	*ring = (struct vmm_uring){
+		.fd = -EBADF,
+		.event_fd = -EBADF,
+		.sqe_flags = config->fd >= 0 ? IOSQE_FIXED_FILE : 0,
+	};
 	r = make(ring, config);
 	if (r < 0)
 		return r;
@@ -235,7 +241,7 @@ struct io_uring_sqe *vmm_uring_get(struct vmm_uring *ring)
 		return NULL;
 	sqe = &ring->sqes[ring->tail & ring->sq_mask];
 	memset(sqe, 0, sizeof(*sqe));
-	sqe->flags = IOSQE_FIXED_FILE;
+	sqe->flags = ring->sqe_flags;
 	return sqe;
 }
 

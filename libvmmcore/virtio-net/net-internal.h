@@ -69,6 +69,22 @@ struct window {
 	uint64_t size_bytes;
 };
 
+/*
+ * Frames of the driver that were popped and go to the back end together, the oldest first. Empty
+ * but while the queue is served. Under the transmit queue's data lock.
+ */
+struct batch {
+	struct batch_entry {
+		struct vmm_virtqueue_chain chain;
+		struct net_header header;
+		uint64_t frame_bytes;
+	} * entries;                  /* owned; VMM_NET_MAX_BATCH of them */
+	struct vmm_net_frame *frames; /* owned; as many, their iovecs one behind another in iov */
+	struct iovec *iov;            /* owned; room for a header and the longest chain */
+	size_t iov_room;
+	size_t n_frames, n_iov;
+};
+
 struct pair {
 	struct vmm_virtio_net *net; /* borrowed, contains us */
 	unsigned int index;
@@ -95,8 +111,7 @@ struct pair {
 	struct vmm_ratelimit receive_limit;
 
 	/* Under the transmit queue's data lock. */
-	struct iovec *transmit_iov; /* owned; room for transmit_room and one more */
-	size_t transmit_room;
+	struct batch batch;
 	struct vmm_ratelimit transmit_limit;
 
 	/* Written by the pair's thread, read by any: atomic. */
@@ -150,7 +165,20 @@ void vmm_net_receive_reset(struct pair *pair);
 void vmm_net_receive_set_offloads(struct vmm_virtio_net *net, uint64_t features);
 
 /* transmit.c: under the transmit queue's data lock */
+int vmm_net_batch_init(struct batch *batch, unsigned int queue_size);
+void vmm_net_batch_finish(struct batch *batch);
 int vmm_net_transmit(struct pair *pair, struct vmm_virtqueue *queue);
+
+/*
+ * uring.c: frames to one non-blocking descriptor, one system call for several. Sends up to
+ * VMM_NET_MAX_BATCH of them and returns how many it is done with, all or the first ones: the ring
+ * then is of no more use and takes none, and the others are to be sent without it.
+ */
+struct net_uring;
+
+int vmm_net_uring_new(int fd, struct net_uring **ret_uring);
+struct net_uring *vmm_net_uring_free(struct net_uring *uring);
+size_t vmm_net_uring_send(struct net_uring *uring, struct vmm_net_frame *frames, size_t n_frames);
 
 /* control.c: under the control queue's data lock */
 int vmm_net_control(struct vmm_virtio_net *net, struct vmm_virtqueue *queue);

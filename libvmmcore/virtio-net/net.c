@@ -252,10 +252,11 @@ static int pair_init(struct pair *pair, const struct vmm_virtio_net_config *conf
 	r = vmm_net_window_init(&pair->window, queue_size);
 	if (r < 0)
 		return r;
+	r = vmm_net_batch_init(&pair->batch, queue_size);
+	if (r < 0)
+		return r;
 	pair->overflow = malloc(VMM_NET_MAX_BYTES);
-	pair->transmit_room = queue_size + 64;
-	pair->transmit_iov = calloc(pair->transmit_room + 1, sizeof(pair->transmit_iov[0]));
-	if (!pair->overflow || !pair->transmit_iov)
+	if (!pair->overflow)
 		return -ENOMEM;
 	r = vmm_ratelimit_init(&pair->receive_limit, &config->receive_limits, now);
 	if (r < 0)
@@ -299,8 +300,8 @@ static void pair_finish(struct pair *pair)
 	vmm_loop_source_free(pair->receive_timer);
 	vmm_loop_source_free(pair->transmit_timer);
 	vmm_net_window_finish(&pair->window);
+	vmm_net_batch_finish(&pair->batch);
 	free(pair->overflow);
-	free(pair->transmit_iov);
 }
 
 static uint64_t features_to_offer(const struct vmm_virtio_net_config *config, unsigned int n_pairs)

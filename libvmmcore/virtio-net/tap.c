@@ -12,7 +12,8 @@
 struct vmm_net_tap {
 	unsigned int n_fds;
 	unsigned int n_attached;
-	int fds[VMM_NET_MAX_PAIRS]; /* owned */
+	int fds[VMM_NET_MAX_PAIRS];                 /* owned */
+	struct net_uring *rings[VMM_NET_MAX_PAIRS]; /* owned; NULL: a call a frame */
 };
 
 static int check_tap(int fd, bool several)
@@ -74,10 +75,22 @@ struct vmm_net_tap *vmm_net_tap_free(struct vmm_net_tap *tap)
 {
 	if (!tap)
 		return NULL;
-	for (unsigned int i = 0; i < tap->n_fds; i++)
+	for (unsigned int i = 0; i < tap->n_fds; i++) {
+		vmm_net_uring_free(tap->rings[i]);
 		vmm_base_close(tap->fds[i]);
+	}
 	free(tap);
 	return NULL;
+}
+
+int vmm_net_tap_use_rings(struct vmm_net_tap *tap)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < tap->n_fds && r >= 0; i++)
+		if (!tap->rings[i])
+			r = vmm_net_uring_new(tap->fds[i], &tap->rings[i]);
+	return r;
 }
 
 static ssize_t tap_receive(void *userdata, unsigned int pair, const struct iovec *iov, size_t n_iov)
@@ -100,6 +113,23 @@ static int tap_send(void *userdata, unsigned int pair, const struct iovec *iov, 
 		n = writev(tap->fds[pair], iov, (int)n_iov);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
+}
+
+/* What does not go through the ring goes a call a frame, and waits where it has to. */
+static size_t tap_send_many(
+	void *userdata, unsigned int pair, struct vmm_net_frame *frames, size_t n_frames)
+{
+	struct vmm_net_tap *tap = userdata;
+	size_t n = 0;
+
+	if (tap->rings[pair])
+		n = vmm_net_uring_send(tap->rings[pair], frames, n_frames);
+	for (; n < n_frames; n++) {
+		frames[n].result = tap_send(userdata, pair, frames[n].iov, frames[n].n_iov);
+		if (frames[n].result == -EAGAIN)
+			break;
+	}
+	return n;
 }
 
 static int tap_fd(void *userdata, unsigned int pair)
@@ -160,6 +190,7 @@ static const struct vmm_net_ops tap_ops = {
 	.offloads = tap_offloads,
 	.set_offloads = tap_set_offloads,
 	.set_pairs = tap_set_pairs,
+	.send_many = tap_send_many,
 };
 
 struct vmm_net_backend vmm_net_tap_backend(struct vmm_net_tap *tap)

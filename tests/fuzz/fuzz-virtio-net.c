@@ -87,6 +87,18 @@ static int send(void *userdata, unsigned int pair, const struct iovec *iov, size
 	return 0;
 }
 
+static size_t send_many(
+	void *userdata, unsigned int pair, struct vmm_net_frame *frames, size_t n_frames)
+{
+	FUZZ_CHECK(n_frames > 1 && n_frames <= VMM_NET_MAX_BATCH);
+	for (size_t i = 0; i < n_frames; i++) {
+		frames[i].result = send(userdata, pair, frames[i].iov, frames[i].n_iov);
+		if (frames[i].result == -EAGAIN)
+			return i;
+	}
+	return n_frames;
+}
+
 static unsigned int offloads(void *userdata)
 {
 	return VMM_NET_ALL_OFFLOADS;
@@ -111,6 +123,7 @@ static const struct vmm_net_ops ops = {
 	.offloads = offloads,
 	.set_offloads = set_offloads,
 	.set_pairs = set_pairs,
+	.send_many = send_many,
 };
 
 static void process(void)

@@ -71,7 +71,7 @@ static struct vmm_spec_network *new_network(const char *id)
 	strcpy(net->id, id);
 	net->mac[0] = 2;
 	net->receive_rate.ops.rate_per_second = 1000;
-	net->transmit_rate.ops = (struct vmm_spec_bucket){ .rate_per_second = 10, .burst = 1 };
+	net->transmit_rate.ops = (struct vmm_spec_bucket){ .rate_per_second = 10, .burst = 2 };
 	return net;
 }
 

@@ -76,6 +76,7 @@ static int32_t result_of(uint64_t expected_user_data)
 	int32_t result;
 
 	vmm_uring_collect(ring);
+	ck_assert_int_eq(vmm_uring_wait(ring), 0);
 	ck_assert(vmm_uring_pop(ring, &user_data, &result));
 	ck_assert_uint_eq(user_data, expected_user_data);
 	return result;
@@ -162,6 +163,34 @@ START_TEST(nothing_but_what_was_named_is_done)
 }
 END_TEST
 
+/* Without a file of its own: any descriptor, and nothing that makes threads or waits for others. */
+START_TEST(without_a_file_entries_name_descriptors)
+{
+	static const uint8_t flags[] = { IOSQE_FIXED_FILE, IOSQE_IO_DRAIN, IOSQE_IO_LINK,
+		IOSQE_IO_HARDLINK, IOSQE_ASYNC };
+	struct vmm_uring_config config = base_config();
+
+	config.fd = -EBADF;
+	make(&config);
+	for (size_t i = 0; i <= ARRAY_SIZE(flags); i++) {
+		struct io_uring_sqe *sqe = get(IORING_OP_WRITE, i);
+
+		if (i < ARRAY_SIZE(flags))
+			sqe->flags = flags[i];
+		sqe->fd = fd;
+		sqe->addr = (uintptr_t) "a";
+		sqe->len = 1;
+		vmm_uring_put(ring);
+		ck_assert_int_eq(vmm_uring_submit(ring), 0);
+		ck_assert_int_eq(result_of(i), i < ARRAY_SIZE(flags) ? -EACCES : 1);
+	}
+	get(IORING_OP_NOP, 1);
+	vmm_uring_put(ring);
+	ck_assert_int_eq(vmm_uring_submit(ring), 0);
+	ck_assert_int_eq(result_of(1), -EACCES);
+}
+END_TEST
+
 /* What is done at once says nothing; what is done later signals. */
 START_TEST(the_event_is_of_what_is_done_later)
 {
@@ -239,7 +268,7 @@ START_TEST(bad_configurations_are_refused)
 	config.n_operations = VMM_URING_MAX_OPERATIONS + 1;
 	ck_assert_int_eq(vmm_uring_new(&config, &ring), -EINVAL);
 	config = base_config();
-	config.fd = -1;
+	config.fd = 1 << 30;
 	ck_assert_int_eq(vmm_uring_new(&config, &ring), -EBADF);
 	config = base_config();
 	config.sq_entries = 0;
@@ -263,6 +292,7 @@ int main(void)
 	tcase_add_loop_test(tcase, many_entries_are_done_in_their_order, 0, 2);
 	tcase_add_test(tcase, a_withdrawn_entry_is_never_done);
 	tcase_add_test(tcase, nothing_but_what_was_named_is_done);
+	tcase_add_test(tcase, without_a_file_entries_name_descriptors);
 	tcase_add_loop_test(tcase, the_event_is_of_what_is_done_later, 0, 2);
 	tcase_add_test(tcase, what_waits_is_cancelled);
 	tcase_add_test(tcase, bad_configurations_are_refused);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* virtio-net with a tap of the kernel, where one may be made. */
+#include <linux/if_packet.h>
 #include <stdio.h>
 
 #include "virtio-net-fixture.h"
@@ -98,6 +99,78 @@ START_TEST(tap_answers_arp)
 }
 END_TEST
 
+/* The next of the test's own frames that leaves the tap; the kernel has some of its own. */
+static void await_frame(int fd, uint8_t seed)
+{
+	uint8_t frame[256];
+
+	do
+		ck_assert_int_gt(recv(fd, frame, sizeof(frame), 0), 14);
+	while (frame[12] != 0x88 || frame[13] != 0xb5);
+	ck_assert_uint_eq(frame[14], seed);
+}
+
+static int listen_to(const struct ifreq *request)
+{
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	address.sll_ifindex = (int)if_nametoindex(request->ifr_name);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* A burst of frames comes out of the tap in its order, and nothing holds the tap afterwards. */
+START_TEST(ring_carries_frames)
+{
+	struct ifreq request = { 0 };
+	struct vmm_virtio_net_config config;
+	struct vmm_net_tap *tap;
+	int fd = make_tap(), listener, r;
+
+	ck_assert_int_eq(ioctl(fd, TUNGETIFF, &request), 0);
+	listener = listen_to(&request);
+	ck_assert_int_eq(vmm_net_tap_new(&fd, 1, &tap), 0);
+	r = vmm_net_tap_use_rings(tap);
+	ck_assert_msg(r == 0 || r == -EPERM || r == -ENOSYS, "rings: %s", strerror(-r));
+	config = base_config(vmm_net_tap_backend(tap));
+	begin(&config, F_USUAL);
+	for (unsigned int i = 0; i < 150; i++) {
+		uint64_t gpa = TX_GPA + i % 30 * UINT64_C(4096);
+		uint8_t *frame = driver_pointer(&driver, gpa, HEADER + 60);
+		struct vring_buffer whole = { gpa, HEADER + 60, false };
+
+		memset(frame, 0, HEADER + 60);
+		memset(frame + HEADER, 0xff, 6);
+		memcpy(frame + HEADER + 6, mac, 6);
+		frame[HEADER + 12] = 0x88;
+		frame[HEADER + 13] = 0xb5;
+		frame[HEADER + 14] = (uint8_t)i;
+		vring_add(&driver.rings[TRANSMIT], &whole, 1);
+		if (i % 30 != 29)
+			continue;
+		driver_kick(&driver, TRANSMIT);
+		for (unsigned int j = 0; j < 30; j++)
+			ck_assert(driver_wait_used(&driver, TRANSMIT, NULL, NULL));
+		for (unsigned int j = i - 29; j <= i; j++)
+			await_frame(listener, (uint8_t)j);
+	}
+	ck_assert_uint_eq(status().n_transmitted, 150);
+	ck_assert_uint_eq(status().n_transmit_dropped, 0);
+	vmm_loop_quit(loop, 0);
+	ck_assert_int_eq(pthread_join(loop_thread, NULL), 0);
+	loop_runs = false;
+	driver_detach(&driver);
+	net = vmm_virtio_net_free(net);
+	vmm_net_tap_free(tap);
+	close(fd);
+	/* Its name is free at once. */
+	ck_assert_uint_eq(if_nametoindex(request.ifr_name), 0);
+	close(listener);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("virtio-net-tap");
@@ -112,5 +185,6 @@ int main(void)
 	close(fd);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, tap_answers_arp);
+	tcase_add_test(tcase, ring_carries_frames);
 	return unit_run(suite);
 }

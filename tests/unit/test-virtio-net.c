@@ -526,5 +526,6 @@ int main(void)
 	tcase_add_test(tcase, stream_carries_frames);
 	tcase_add_loop_test(tcase, stream_that_lies_or_ends_is_a_failed_back_end, 0, 4);
 	tcase_add_loop_test(tcase, bad_configs_are_refused, 0, ARRAY_SIZE(bad_configs));
+	add_batch_tests(tcase);
 	return unit_run(suite);
 }

@@ -48,6 +48,10 @@ void begin(const struct vmm_virtio_net_config *config, uint64_t features);
 void begin_loopback(uint64_t features);
 void setup(void);
 void teardown(void);
+
+/* virtio-net-batches.c */
+void add_batch_tests(TCase *tcase);
+
 struct vmm_virtio_net_status status(void);
 void read_config(uint8_t config[12]);
 void give_buffers(unsigned int n, uint32_t size);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * uring: a ring of io_uring for one file, on the raw system calls.
+ * uring: a ring of io_uring, on the raw system calls.
  *
- * A ring is restricted for good before its first use: to the operations that its owner names, on
- * registered files only, and the one registered file is the owner's. Whoever comes to run code in
- * the process can have the kernel do no more with it than that. All its memory is had at once.
+ * A ring is restricted for good before its first use: to the operations that its owner names, and,
+ * where it is made for one file, to that file. Whoever comes to run code in the process can have
+ * the kernel do no more with it than that. All its memory is had at once.
  *
  *	sqe = vmm_uring_get(ring);
- *	... fill in opcode and the rest; flags and fd are set ...
+ *	... fill in opcode and the rest, but flags ...
  *	vmm_uring_put(ring);
  *	vmm_uring_submit(ring);
  *	while (vmm_uring_pop(ring, &user_data, &result))
@@ -34,7 +34,12 @@ struct io_uring_sqe;
 struct vmm_uring;
 
 struct vmm_uring_config {
-	int fd;                    /* the file, number 0 in the ring, which keeps it open */
+	/*
+	 * The one file, which is number 0 in the ring. The ring keeps it open, and the kernel takes
+	 * a ring apart some time after it was closed or its process ended. -EBADF: none; an entry
+	 * says which descriptor of the process it is for, and has no flags.
+	 */
+	int fd;
 	const uint8_t *operations; /* IORING_OP_..., n_operations of them */
 	size_t n_operations;
 	unsigned int sq_entries, cq_entries; /* powers of two; cq_entries at least sq_entries */
@@ -45,7 +50,7 @@ struct vmm_uring_config {
 };
 
 /*
- * -EINVAL, -EBADF, -ENOMEM; -EOPNOTSUPP and errno of io_uring_setup, io_uring_register, mmap and
+ * -EINVAL, -ENOMEM; -EOPNOTSUPP and errno of io_uring_setup, io_uring_register, mmap and
  * eventfd where the kernel lacks what is needed (Linux 5.10), or refuses it.
  */
 VMM_PUBLIC int vmm_uring_new(const struct vmm_uring_config *config, struct vmm_uring **ret_ring);
@@ -57,7 +62,7 @@ VMM_PUBLIC struct vmm_uring *vmm_uring_free(struct vmm_uring *ring);
 VMM_PUBLIC int vmm_uring_event_fd(const struct vmm_uring *ring);
 
 /*
- * A free entry, zeroed, for the registered file; NULL where so many wait for a submission as
+ * A free entry, zeroed but for its flags; NULL where so many wait for a submission as
  * there are. vmm_uring_put() makes it the next of those.
  */
 VMM_PUBLIC struct io_uring_sqe *vmm_uring_get(struct vmm_uring *ring);

@@ -72,6 +72,14 @@ enum vmm_net_offload {
 };
 #define VMM_NET_ALL_OFFLOADS 0xfu
 
+#define VMM_NET_MAX_BATCH 32
+
+struct vmm_net_frame {
+	const struct iovec *iov;
+	size_t n_iov;
+	int result; /* 0: taken; a negative errno: dropped */
+};
+
 /*
  * Called in the thread of the pair's loop. A frame is VMM_NET_HEADER_BYTES of struct
  * virtio_net_hdr_v1 (little-endian, num_buffers not looked at) and what goes over the wire. The
@@ -99,6 +107,14 @@ struct vmm_net_ops {
 
 	/* Pairs 0 to n - 1 are in use now. 0 or a negative errno. */
 	int (*set_pairs)(void *userdata, unsigned int n_pairs);
+
+	/*
+	 * send for up to VMM_NET_MAX_BATCH frames that the driver gave together, in their order.
+	 * How many, from the first on, it is done with, and their results; the others will be
+	 * offered again. NULL: send does it.
+	 */
+	size_t (*send_many)(
+		void *userdata, unsigned int pair, struct vmm_net_frame *frames, size_t n_frames);
 };
 
 struct vmm_net_backend {
@@ -116,6 +132,15 @@ struct vmm_net_tap;
 VMM_PUBLIC int vmm_net_tap_new(const int *fds, unsigned int n_fds, struct vmm_net_tap **ret_tap);
 VMM_PUBLIC struct vmm_net_tap *vmm_net_tap_free(struct vmm_net_tap *tap);
 VMM_PUBLIC struct vmm_net_backend vmm_net_tap_backend(struct vmm_net_tap *tap);
+
+/*
+ * From now on frames that come together go to the tap in one system call, through a ring of
+ * io_uring a descriptor, which can do nothing but that: see vmmcore/uring.h. Before the device
+ * is made. 0; or a negative errno where the host refuses one, and it stays a call a frame, as it
+ * becomes for a descriptor whose tap takes a frame no more at once (TUNSETSNDBUF): that frame is
+ * dropped, from then on the queue waits.
+ */
+VMM_PUBLIC int vmm_net_tap_use_rings(struct vmm_net_tap *tap);
 
 /*
  * A connected stream socket: each frame behind its length, 32 bits, big-endian. One pair, no
