@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* dropin: see dropin.h. The syntax is that of systemd.syntax(7). */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -122,14 +123,26 @@ static void write_server(
 	fprintf(stream, ":%s\n", destination);
 }
 
+static bool has_backing_files(enum config_format format)
+{
+	return format == CONFIG_FORMAT_QCOW2 || format == CONFIG_FORMAT_QED ||
+	       format == CONFIG_FORMAT_VMDK;
+}
+
 void dropin_write_drive(FILE *stream, const char *path, const struct config_drive *drive)
 {
+	enum config_format format = (enum config_format)drive->format.value;
 	bool read_only = drive->read_only.value;
 
 	write_server(stream, path, drive->path.value, read_only, "/mnt/image");
+	/* Without a backing file, whatever the image says: it is its owner's. vmmd refuses one that
+	 * does. */
 	fprintf(stream,
-		"Environment=VMM_FORMAT=%s VMM_QUEUES=%u VMM_READ_ONLY=%s VMM_WRITABLE=%s\n",
-		config_format_name((enum config_format)drive->format.value),
+		"Environment=\"VMM_DISK={\\\"driver\\\":\\\"%s\\\",\\\"node-name\\\":\\\"disk\\\","
+		"\\\"file\\\":\\\"file\\\",\\\"read-only\\\":%s%s}\"\n",
+		config_format_name(format), read_only ? "true" : "false",
+		has_backing_files(format) ? ",\\\"backing\\\":null" : "");
+	fprintf(stream, "Environment=VMM_QUEUES=%u VMM_READ_ONLY=%s VMM_WRITABLE=%s\n",
 		(unsigned int)drive->queues.value, read_only ? "on" : "off",
 		read_only ? "off" : "on");
 }
@@ -139,14 +152,34 @@ void dropin_write_share(FILE *stream, const char *path, const struct config_shar
 	write_server(stream, path, share->path.value, share->read_only.value, "/mnt/share");
 }
 
-void dropin_write_network(FILE *stream, const char *path, const struct config_network *network)
+/*
+ * A name that no machine's unit has (vmm-NAME), of no more than a user's 31 characters: instances
+ * of one template share a dynamic user else, and could trace and kill each other. FNV-1a over both
+ * names.
+ */
+static void write_user(FILE *stream, const char *machine, const char *network)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *c = machine; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	hash = (hash ^ ':') * UINT64_C(0x100000001b3);
+	for (const char *c = network; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	fprintf(stream, "User=vmmnet-%016" PRIx64 "\n", hash);
+}
+
+void dropin_write_network(
+	FILE *stream, const char *path, const char *machine, const struct config_network *network)
 {
 	const char *at = network->forward.value ? network->forward.value : "";
 	const char *separator = "";
 	struct config_forward forward;
 
 	write_source(stream, path);
-	fputs("\n[Service]\nEnvironment=\"VMM_FORWARD=", stream);
+	fputs("\n[Service]\n", stream);
+	write_user(stream, machine, network->name.value);
+	fputs("Environment=\"VMM_FORWARD=", stream);
 	/* passt wants no brackets, and the address before a slash. */
 	for (; config_next_forward(&at, &forward) > 0; separator = " ")
 		fprintf(stream, "%s-%c %s%s%u:%u", separator, forward.is_udp ? 'u' : 't',

@@ -32,7 +32,8 @@ void dropin_write(FILE *stream, const char *path, const struct vm_config *config
 void dropin_write_drive(FILE *stream, const char *path, const struct config_drive *drive);
 void dropin_write_share(FILE *stream, const char *path, const struct config_share *share);
 
-/* The same for a network with User=yes: the ports that passt forwards. */
-void dropin_write_network(FILE *stream, const char *path, const struct config_network *network);
+/* The same for a network of machine with User=yes: who passt is, and the ports that it forwards. */
+void dropin_write_network(
+	FILE *stream, const char *path, const char *machine, const struct config_network *network);
 
 #endif

@@ -151,7 +151,8 @@ static int generate_backends(
 			continue;
 		draft_open(&draft);
 		if (draft.stream)
-			dropin_write_network(draft.stream, path, &config->networks[i]);
+			dropin_write_network(
+				draft.stream, path, config->name, &config->networks[i]);
 		snprintf(unit, sizeof(unit), "vmm-network@%s:%s.service", config->name,
 			config->networks[i].name.value);
 		r = draft_put(generator, &draft, unit);

@@ -15,4 +15,8 @@
  */
 int links_check(const char *path, const struct stat *opened);
 
+/* Are two descriptors, of O_PATH or not, of one file? 0; -ESTALE; or another negative errno. Who
+ * holds both knows that neither's inode is another's by now. */
+int links_same(int fd, int other_fd);
+
 #endif

@@ -17,8 +17,10 @@
 
 #include "base/util.h"
 #include "error.h"
+#include "image.h"
 #include "links.h"
 #include "resources.h"
+#include "serve.h"
 #include "tap.h"
 
 /* The system call filters and sector sizes of all: a drive is whole sectors. */
@@ -27,6 +29,7 @@ enum {
 	LOCK_PATIENCE_NSEC = 2000000000,
 	LOCK_RETRY_USEC = 10000,
 	PMEM_BYTES = 2 << 20,
+	SERVE_TRIES = 3, /* of a source that is exchanged meanwhile */
 };
 
 struct opener {
@@ -278,8 +281,8 @@ static int connect_to(struct opener *opener, const char *key, struct config_wher
 			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
 	if (r < 0 && unit)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
-			"the unit %s does not listen: %s; systemctl daemon-reload makes it", unit,
-			strerror(-r));
+			"the unit %s.socket does not listen: %s; systemctl daemon-reload makes it",
+			unit, strerror(-r));
 	if (r < 0) {
 		r = refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
 			"\"%s\": %s: its back end does not listen", path, strerror(-r));
@@ -292,64 +295,153 @@ static int connect_to(struct opener *opener, const char *key, struct config_wher
 }
 
 /* A device that a unit of ours serves. */
-static int connect_to_unit(struct opener *opener, const char *key, struct config_where where,
-	enum vmm_device_kind kind, const char *device)
+struct served {
+	enum vmm_device_kind kind;
+	const char *device;
+	const char *path_key, *unit_key; /* whose mistake it is */
+	const struct config_string *path;
+	int open_flags;
+	enum config_format format;
+};
+
+/* Where it is asked for, and what it is called. */
+static int name_unit(struct opener *opener, const char *key, struct config_where where,
+	enum vmm_device_kind kind, const char *device, char socket[PATH_MAX], char unit[160])
 {
 	const char *dir = opener->order->backend_dir;
-	char socket[PATH_MAX], unit[160];
 	int r;
 
 	if (!dir)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
 			"needs a unit of its own, and vmmd runs without systemd (--spawn=direct); "
 			"Socket= of a back end that you start works here too");
-	r = backend_unit_socket(dir, kind, opener->config->name, device, socket, sizeof(socket));
+	r = backend_unit_socket(dir, kind, opener->config->name, device, socket, PATH_MAX);
 	if (r < 0)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where, "%s", strerror(-r));
-	snprintf(unit, sizeof(unit), "vmm-%s@%s:%s.socket", backend_unit_kind(kind),
-		opener->config->name, device);
-	return connect_to(opener, key, where, socket, unit);
+	snprintf(unit, 160, "vmm-%s@%s:%s", backend_unit_kind(kind), opener->config->name, device);
+	return 0;
+}
+
+/* Holds what a unit is to serve, as it is now: whether it may, and that it is the same, is seen by
+ * it. */
+static int open_source(struct opener *opener, const struct served *served, int *ret_fd)
+{
+	const struct config_string *path = served->path;
+	CLEANUP(close_p) int fd = open(path->value, O_PATH | O_CLOEXEC | served->open_flags);
+	const char *what = NULL;
+	struct stat st;
+	int r;
+
+	if (fd < 0 && errno == ENOTDIR && (served->open_flags & O_DIRECTORY))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
+			"\"%s\" is no directory", path->value);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
+			"\"%s\": %s", path->value, strerror(errno));
+	if (!(served->open_flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
+			"\"%s\" %s", path->value, file_type(st.st_mode));
+	r = judge_links(
+		opener, served->path_key, path->where, path->value, links_check(path->value, &st));
+	if (r < 0)
+		return r;
+	if (served->format != CONFIG_FORMAT_RAW)
+		r = image_check(fd, served->format, &what);
+	if (r < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
+			"\"%s\"%s %s", path->value, what ? "" : ":", what ? what : strerror(-r));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/*
+ * systemd mounts the file or directory by its path, for a process that was perhaps there before the
+ * file was exchanged by its owner, as is their right: then a new one is asked for, and all is
+ * looked at again.
+ */
+static int open_served(struct opener *opener, const struct served *served)
+{
+	bool again = opener->mode == RESOURCES_TAKE_BACKEND;
+	char socket[PATH_MAX], unit[160];
+	int r;
+
+	for (unsigned int i = 0; i < SERVE_TRIES; i++) {
+		CLEANUP(close_p) int source_fd = -EBADF, fd = -EBADF;
+
+		r = open_source(opener, served, &source_fd);
+		if (r >= 0)
+			r = name_unit(opener, served->unit_key, served->path->where, served->kind,
+				served->device, socket, unit);
+		if (r < 0 || opener->mode == RESOURCES_CHECK)
+			return r;
+		r = served_connect(socket, source_fd,
+			again ? RESOURCES_AGAIN_PATIENCE_MSEC : RESOURCES_START_PATIENCE_MSEC,
+			again ? SERVE_AGAIN_PATIENCE_MSEC : SERVE_PATIENCE_MSEC, &fd);
+		if (r >= 0) {
+			add_fd(opener, &fd);
+			return 0;
+		}
+		if (r != -ESTALE)
+			break;
+	}
+	if (r == -ESTALE)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key,
+			served->path->where,
+			"\"%s\" is not what the unit %s.service has got to serve: it was exchanged "
+			"meanwhile, or the unit is made for another; systemctl daemon-reload makes it",
+			served->path->value, unit);
+	if (r == -ECONNRESET || r == -ETIMEDOUT || r == -EPROTO) {
+		r = refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->unit_key, served->path->where,
+			"the unit %s.service does not start: %s; journalctl -u %s.service may say why",
+			unit, strerror(-r), unit);
+		opener->result->exit_status = VMM_WORKER_EXIT_FAILURE;
+		return r;
+	}
+	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->unit_key, served->path->where,
+		"the unit %s.socket does not listen: %s; systemctl daemon-reload makes it", unit,
+		strerror(-r));
 }
 
 static int open_image(struct opener *opener, const struct config_drive *drive)
 {
-	struct stat st;
-	int r;
+	const struct served served = {
+		.kind = VMM_DEVICE_DRIVE,
+		.device = drive->name.value,
+		.path_key = "[Drive] Path=",
+		.unit_key = "[Drive] Format=",
+		.path = &drive->path,
+		.format = (enum config_format)drive->format.value,
+	};
 
-	if (stat(drive->path.value, &st) < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
-			"\"%s\": %s", drive->path.value, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
-			"\"%s\" %s", drive->path.value, file_type(st.st_mode));
-	r = judge_links(opener, "[Drive] Path=", drive->path.where, drive->path.value,
-		links_check(drive->path.value, &st));
-	if (r < 0)
-		return r;
-	return connect_to_unit(
-		opener, "[Drive] Format=", drive->path.where, VMM_DEVICE_DRIVE, drive->name.value);
+	return open_served(opener, &served);
 }
 
 static int open_share(struct opener *opener, const struct config_share *share)
 {
-	struct stat st;
-	int r;
+	const struct served served = {
+		.kind = VMM_DEVICE_SHARE,
+		.device = share->tag.value,
+		.path_key = "[Share] Path=",
+		.unit_key = "[Share] Path=",
+		.path = &share->path,
+		.open_flags = O_DIRECTORY,
+	};
 
 	if (share->socket.value)
 		return connect_to(
 			opener, "[Share] Socket=", share->socket.where, share->socket.value, NULL);
-	if (stat(share->path.value, &st) < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Share] Path=", share->path.where,
-			"\"%s\": %s", share->path.value, strerror(errno));
-	if (!S_ISDIR(st.st_mode))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Share] Path=", share->path.where,
-			"\"%s\" is no directory", share->path.value);
-	r = judge_links(opener, "[Share] Path=", share->path.where, share->path.value,
-		links_check(share->path.value, &st));
-	if (r < 0)
-		return r;
-	return connect_to_unit(
-		opener, "[Share] Path=", share->path.where, VMM_DEVICE_SHARE, share->tag.value);
+	return open_served(opener, &served);
+}
+
+static int open_user_network(struct opener *opener, const struct config_network *network)
+{
+	static const char *const key = "[Network] User=";
+	char socket[PATH_MAX], unit[160];
+	int r;
+
+	r = name_unit(opener, key, network->user.where, VMM_DEVICE_NETWORK, network->name.value,
+		socket, unit);
+	return r < 0 ? r : connect_to(opener, key, network->user.where, socket, unit);
 }
 
 /* The kernel's vhost. name: of the device and of its module, but for a letter. */
@@ -427,8 +519,7 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	int r;
 
 	if (network->user.value)
-		return connect_to_unit(opener, "[Network] User=", network->user.where,
-			VMM_DEVICE_NETWORK, network->name.value);
+		return open_user_network(opener, network);
 	if (network->socket.value)
 		return connect_to(opener, "[Network] Socket=", network->socket.where,
 			network->socket.value, NULL);

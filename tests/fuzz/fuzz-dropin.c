@@ -62,7 +62,7 @@ static void check_network(const struct config_network *network)
 	FILE *stream = open_memstream(&text, &text_size);
 
 	FUZZ_CHECK(stream);
-	dropin_write_network(stream, "/etc/vmm/web.vm", network);
+	dropin_write_network(stream, "/etc/vmm/web.vm", "web", network);
 	FUZZ_CHECK(fclose(stream) == 0);
 	check_text(text, text_size);
 	free(text);

@@ -81,6 +81,43 @@ user_network() {
 	ip link delete uplink 2>/dev/null || :
 }
 
+# The uid of passt before it has shut itself into a user namespace of its own, as the kernel sees it outside.
+passt_uid() {
+	stat -c %u "/proc/$(passt_pid "$1")"
+}
+
+# Two of one machine and one of another: none may trace another or end it.
+user_each_its_own() {
+	local -a uids pids
+	local network i j
+	command -v passt >/dev/null || skip "passt is not installed"
+	have_default_route
+	writer_machine one
+	printf '[Network]\nName=%s\nUser=yes\n' lan wan >>/etc/vmm/one.vm
+	writer_machine two
+	printf '[Network]\nName=lan\nUser=yes\n' >>/etc/vmm/two.vm
+	systemctl daemon-reload
+	systemctl start vmm@one vmm@two
+	for network in one:lan one:wan two:lan; do
+		eventually 20 "passt of $network" passt_is_another $network 0
+		pids+=("$(passt_pid $network)")
+		uids+=("$(passt_uid $network)")
+	done
+	equals "different uids" "$(printf '%s\n' "${uids[@]}" | sort -u | wc -l)" 3
+	equals "different users" "$(systemctl show -P User vmm-network@{one:lan,one:wan,two:lan}.service |
+		grep . | sort -u | wc -l)" 3
+	for i in 0 1 2; do
+		for j in 0 1 2; do
+			((i != j)) || continue
+			fails setpriv --reuid="${uids[i]}" --clear-groups kill -0 "${pids[j]}" 2>/dev/null
+		done
+		setpriv --reuid="${uids[i]}" --clear-groups kill -0 "${pids[i]}"
+	done
+	hard_stop one
+	hard_stop two
+	ip link delete uplink 2>/dev/null || :
+}
+
 # A stock guest that is told nothing gets an address and a route, and what comes to the forwarded port is
 # the guest's.
 user_traffic() {
@@ -104,3 +141,4 @@ sleep 1; done; ip -br address; socat TCP-LISTEN:80,fork EXEC:cat & echo listens;
 
 add_soak traffic 400 user_traffic
 add_soak user 120 user_network
+add_soak user-each-its-own 120 user_each_its_own
