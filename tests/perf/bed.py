@@ -46,7 +46,7 @@ def run_in_bed(files, script, args):
 
 
 def copy_qemu(folder):
-    """QEMU with what it is linked to and its firmware in folder, and run, which starts it there."""
+    """QEMU with what it is linked to (lib/) and its firmware (share/) in folder."""
     program = shutil.which('qemu-system-x86_64')
     os.makedirs(os.path.join(folder, 'lib'))
     os.makedirs(os.path.join(folder, 'share'))
@@ -61,9 +61,3 @@ def copy_qemu(folder):
             if os.path.exists(path):
                 shutil.copy(path, os.path.join(folder, 'share'))
                 break
-    run = os.path.join(folder, 'run')
-    with open(run, 'w', encoding='utf-8') as f:
-        f.write('#!/bin/sh\nhere=$(dirname "$0")\n'
-                'exec "$here/lib/ld-linux-x86-64.so.2" --library-path "$here/lib" '
-                '"$here/qemu-system-x86_64" -L "$here/share" "$@"\n')
-    os.chmod(run, 0o755)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from monitors import busy_seconds, own_memory
+from monitors import Guest, busy_seconds, inside, own_memory
 from report import Row
 
 TAP = 'bench0'
@@ -62,6 +62,18 @@ def send_or_receive(bench, monitor, netns, operation, size, count):
         return count / (end - begin), (busy_seconds(guest.pid) - busy) / count
 
 
+class Limit:
+    """No monitor, but the bare loop that does the same to the same tap: what the host allows."""
+    name = 'limit'
+
+    def __init__(self, bench):
+        self.program = os.path.join(bench.build, 'tests', 'perf', 'tap-limit')
+
+    def start(self, _kernel, options, tap, netns):
+        given = dict(option.split('=') for option in options.split())
+        return Guest(inside(netns, [self.program, tap, given['op'], given['size'], given['n']]))
+
+
 def tap_monitors(bench):
     return [m for m in bench.monitors if m.name in ('vmmd', 'before', 'qemu-threads')]
 
@@ -87,7 +99,8 @@ def network(bench):
                     row.add(name, rate * size / MIB if segments else rate)
                     cpu.add(name, busy * 1e6)
 
-                bench.each(f'network, {operation} {text}', measure, tap_monitors(bench))
+                bench.each(f'network, {operation} {text}', measure,
+                           [*tap_monitors(bench), Limit(bench)])
     return rows
 
 

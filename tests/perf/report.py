@@ -7,7 +7,10 @@ import sys
 
 
 class Row:
-    """One figure. samples: {monitor: [value]}; ours is monitor 'vmmd'. better: 'less' or 'more'."""
+    """
+    One figure. samples: {monitor: [value]}; ours is monitor 'vmmd', 'before' another build of it,
+    'limit' what a bare loop reaches. better: 'less' or 'more'.
+    """
 
     def __init__(self, suite, name, unit, better='less', goal=None, goal_ratio=None):
         self.suite = suite
@@ -38,7 +41,7 @@ class Row:
         return (high - low) / 2
 
     def best_peer(self):
-        peers = [name for name in self.samples if name not in ('vmmd', 'before')]
+        peers = [name for name in self.samples if name not in ('vmmd', 'before', 'limit')]
         if not peers:
             return None
         choose = min if self.better == 'less' else max
@@ -56,6 +59,14 @@ class Row:
         before = self.median('before')
         ours = self.median('vmmd')
         return ours / before if ours is not None and before else None
+
+    def reached(self):
+        """How much of what the host allows, which is no monitor's, is reached by us."""
+        limit = self.median('limit')
+        ours = self.median('vmmd')
+        if not limit or not ours:
+            return None
+        return ours / limit if self.better == 'more' else limit / ours
 
     def verdict(self):
         """'met', 'missed' or 'unmeasured' for the goal, None where there is none."""
@@ -75,6 +86,7 @@ class Row:
         return {
             'suite': self.suite, 'name': self.name, 'unit': self.unit, 'better': self.better,
             'goal': self.goal, 'goal_ratio': self.goal_ratio, 'ratio': self.ratio(),
+            'reached': self.reached(),
             'verdict': self.verdict(), 'samples': self.samples,
             'medians': {name: self.median(name) for name in self.samples},
         }
@@ -93,6 +105,9 @@ def print_table(rows, out=sys.stdout):
     compared = any('before' in row.samples for row in rows)
     if compared:
         header += ['BEFORE', 'RATIO']
+    limited = any('limit' in row.samples for row in rows)
+    if limited:
+        header += ['LIMIT', 'REACHED']
     lines = [header]
     for row in rows:
         peer = row.best_peer()
@@ -107,6 +122,8 @@ def print_table(rows, out=sys.stdout):
                       number(row.ratio()), goal, row.verdict() or ''])
         if compared:
             lines[-1] += [number(row.median('before')), number(row.ratio_before())]
+        if limited:
+            lines[-1] += [number(row.median('limit')), number(row.reached())]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for line in lines:
         print('  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip(), file=out)
