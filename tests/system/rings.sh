@@ -7,10 +7,16 @@
 # then file systems, in the midst of which it is killed; its next life checks those.
 
 # rings_machine NAME TRANSPORT RINGS: runs the script from standard input (see hotplug.sh). /dev/vdc
-# is served by one engine and /dev/vdd by the other; what is in their files stays.
+# is served by one engine and /dev/vdd by the other, in two ways to cache; over all combinations it is
+# each engine in each way. What is in their files stays. Sets engines.
 rings_machine() {
-	local name=$1 packed=yes
-	[[ $3 == packed ]] || packed=no
+	local name=$1 packed=yes caches=(writeback writethrough)
+	engines=(io_uring threads)
+	[[ $2 == pci ]] || caches=(direct unsafe)
+	if [[ $3 == split ]]; then
+		packed=no
+		engines=(threads io_uring)
+	fi
 	truncate -s 64M "$disks/$name-data.raw"
 	truncate -s 320M "$disks/$name-more.raw"
 	guest_machine "$name" "Machine.Transport=$2" "Machine.PackedRings=$packed" \
@@ -22,13 +28,14 @@ rings_machine() {
 		Path=$disks/$name-data.raw
 		Discard=yes
 		Queues=2
-		Engine=io_uring
+		Engine=${engines[0]}
+		Cache=${caches[0]}
 		[Drive]
 		Name=more
 		Path=$disks/$name-more.raw
 		Discard=yes
-		Engine=threads
-		Cache=writethrough
+		Engine=${engines[1]}
+		Cache=${caches[1]}
 		[Network]
 		Name=lan
 		Bridge=vmmtest2
@@ -156,7 +163,7 @@ first_life() {
 
 # whole NAME TRANSPORT RINGS: whether the file systems are, after the guest was killed.
 whole() {
-	local name=$1
+	local name=$1 engines
 	rings_machine "$@" <<-'END'
 		modprobe xfs
 		mount /dev/vdc /mnt && (cd /mnt && sha256sum -c sums) && umount /mnt &&
@@ -172,14 +179,14 @@ whole() {
 
 # every_device TRANSPORT RINGS: both lives.
 every_device() {
-	local transport=$1 rings=$2 name=rings-$1-$2 type began=$SECONDS queue
+	local transport=$1 rings=$2 name=rings-$1-$2 type began=$SECONDS queue engines
 	local host=/run/vmm-test/$name
 	test_bridge vmmtest2 10.79.0.1/24
 	iperf3 -s >/dev/null &
 	rm -rf /run/vmm-test
 	mkdir /run/vmm-test
 	socat -t 100 "UNIX-LISTEN:$host,fork" EXEC:cksum &
-	first_life | rings_machine "$name" "$transport" "$rings"
+	rings_machine "$name" "$transport" "$rings" < <(first_life)
 	systemctl start "vmm@$name"
 
 	wait_console "$name" 400 'guest listens'
@@ -189,7 +196,7 @@ every_device() {
 	console_has "$name" '^disks are verified' || fail "fio has read something else than it wrote"
 	said "$name" '^left vd. 0' 2 || fail "something is left of what was discarded"
 	equals "the engines" "$(device_field "$name" data Engine) $(device_field "$name" more Engine)" \
-		"io_uring threads"
+		"${engines[*]}"
 	said "$name" '^offloads on: .*tx-checksumming:on.*tcp-segmentation-offload:on' 1 ||
 		fail "it has no offloads"
 	said "$name" '^offloads off: .*tx-checksumming:off.*tcp-segmentation-offload:off' 1 ||
@@ -208,6 +215,7 @@ every_device() {
 	systemctl kill -s KILL "vmm@$name"
 	wait_unit "$name" 30 failed
 	systemctl reset-failed "vmm@$name"
+	echo "NOTE: $(grep -E '^(Engine|Cache)=' "/etc/vmm/$name.vm" | paste -s -d ' ')"
 	console "$name" | grep -E '^(rings 0|disks are|left|offloads|iperf|.SUM|queue|[0-9]+ packets|ext4|xfs) ?' |
 		sed 's/^/NOTE: /'
 	echo "NOTE: killed after $((SECONDS - began)) s"
