@@ -15,7 +15,9 @@
 #include "test-worker.h"
 
 #define REST_BYTES (UINT64_C(32) << 20) /* where the guest itself is */
-#define SPREAD_KIB 1024                 /* what else of a worker comes and goes meanwhile */
+#define HUGE_BYTES (UINT64_C(2) << 20)
+#define HUGE_POOL "/proc/sys/vm/nr_hugepages"
+#define SPREAD_KIB 1024 /* what else of a worker comes and goes meanwhile */
 #define SECOND_NSEC UINT64_C(1000000000)
 #define LIMIT_NSEC (5 * SECOND_NSEC)
 #define SCATTERED_LIMIT_NSEC (30 * SECOND_NSEC) /* each page is a call of the host's kernel */
@@ -24,12 +26,24 @@ static const struct {
 	const char *name;
 	bool is_scattered;
 	uint32_t flags;
+	uint64_t huge_page_bytes;
 } rows[] = {
-	{ "anonymous memory", false, 0 },
-	{ "anonymous memory, scattered pages", true, 0 },
-	{ "memfd", false, VMM_SPEC_SHARED_MEMORY },
-	{ "memfd, scattered pages", true, VMM_SPEC_SHARED_MEMORY },
+	{ "anonymous memory", false, 0, 0 },
+	{ "anonymous memory, scattered pages", true, 0, 0 },
+	{ "memfd", false, VMM_SPEC_SHARED_MEMORY, 0 },
+	{ "memfd, scattered pages", true, VMM_SPEC_SHARED_MEMORY, 0 },
+	/* These go when all pages of one were given. */
+	{ "huge pages", false, 0, HUGE_BYTES },
+	{ "memfd of huge pages, scattered", true, VMM_SPEC_SHARED_MEMORY, HUGE_BYTES },
 };
+#define N_SMALL_ROWS 4
+
+static uint64_t memory_mib(void)
+{
+	const char *variable = getenv("VMMD_BALLOON_MIB");
+
+	return variable ? strtoul(variable, NULL, 10) : 128;
+}
 
 /* Forgets what the guest has said before. */
 static void await_guest(const char *text)
@@ -71,8 +85,7 @@ static void memory_of(int control_fd, struct vmm_control_memory *ret_memory)
 
 START_TEST(memory_comes_back)
 {
-	const char *variable = getenv("VMMD_BALLOON_MIB");
-	uint64_t mib = variable ? strtoul(variable, NULL, 10) : 128;
+	uint64_t mib = memory_mib();
 	long all_kib = (long)(mib << 10), before_kib;
 	struct vmm_control_memory memory;
 	int fd;
@@ -82,6 +95,7 @@ START_TEST(memory_comes_back)
 	worker_take_kernel(&worker, "BALLOON_ELF");
 	worker.spec.transport = VMM_TRANSPORT_MMIO;
 	worker.spec.memory_bytes = (mib << 20) + REST_BYTES;
+	worker.spec.huge_page_bytes = rows[_i].huge_page_bytes;
 	worker.spec.flags |= VMM_SPEC_BALLOON | rows[_i].flags;
 	snprintf(worker.spec.command_line, sizeof(worker.spec.command_line), "%lu%s", mib,
 		rows[_i].is_scattered ? " scattered" : "");
@@ -110,11 +124,59 @@ START_TEST(memory_comes_back)
 }
 END_TEST
 
-void add_balloon_cases(Suite *suite)
+static TCase *balloon_case(Suite *suite, const char *name)
 {
-	TCase *tcase = unit_case(suite, "balloon");
+	TCase *tcase = unit_case(suite, name);
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 120);
-	tcase_add_loop_test(tcase, memory_comes_back, 0, ARRAY_SIZE(rows));
+	return tcase;
+}
+
+void add_balloon_cases(Suite *suite)
+{
+	tcase_add_loop_test(balloon_case(suite, "balloon"), memory_comes_back, 0, N_SMALL_ROWS);
+}
+
+void add_huge_page_cases(Suite *suite)
+{
+	tcase_add_loop_test(balloon_case(suite, "huge pages"), memory_comes_back, N_SMALL_ROWS,
+		ARRAY_SIZE(rows));
+}
+
+static long read_pool(void)
+{
+	FILE *file = fopen(HUGE_POOL, "re");
+	long n = -1;
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%ld", &n) != 1)
+		n = -1;
+	fclose(file);
+	return n;
+}
+
+void resize_huge_pages(long n)
+{
+	FILE *file = fopen(HUGE_POOL, "we");
+
+	if (!file)
+		return;
+	fprintf(file, "%ld\n", n);
+	fclose(file);
+}
+
+long reserve_huge_pages(void)
+{
+	long before = read_pool();
+	long after = before + (long)(((memory_mib() << 20) + REST_BYTES) / HUGE_BYTES);
+
+	if (before < 0)
+		return -1;
+	resize_huge_pages(after);
+	if (read_pool() == after)
+		return before;
+	resize_huge_pages(before);
+	return -1;
 }

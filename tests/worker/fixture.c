@@ -63,17 +63,18 @@ int listen_somewhere(struct sockaddr_un *ret_address, socklen_t *ret_length)
 long resident_kib(pid_t pid)
 {
 	char path[64], line[256];
-	long kib = -1;
+	long kib = -1, huge_kib = 0;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	file = fopen(path, "re");
 	ck_assert_ptr_nonnull(file);
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmRSS: %ld", &kib) == 1)
-			break;
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "VmRSS: %ld", &kib) != 1)
+			sscanf(line, "HugetlbPages: %ld", &huge_kib);
+	}
 	fclose(file);
-	return kib;
+	return kib + huge_kib;
 }
 
 int set_memory(int control_fd, uint64_t bytes)

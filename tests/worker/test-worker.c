@@ -577,15 +577,30 @@ static void add_machine_cases(Suite *suite)
 
 /* With an argument a part of it: two halves, as they take half the time beside each other, and what
  * can not stand anything beside it. */
+static int run_with_huge_pages(Suite *suite)
+{
+	long before = reserve_huge_pages();
+	int status;
+
+	if (before < 0) {
+		puts("skipped: no huge pages to be had");
+		return 77;
+	}
+	status = unit_run(suite);
+	resize_huge_pages(before);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("worker");
 	bool machine = argc < 2 || strcmp(argv[1], "machine") == 0;
 	bool devices = argc < 2 || strcmp(argv[1], "devices") == 0;
 	bool figures = argc < 2 || strcmp(argv[1], "figures") == 0;
+	bool huge = argc > 1 && strcmp(argv[1], "huge-pages") == 0;
 
-	if (argc > 2 || (!machine && !devices && !figures)) {
-		fprintf(stderr, "usage: %s [machine|devices|figures]\n", argv[0]);
+	if (argc > 2 || (!machine && !devices && !figures && !huge)) {
+		fprintf(stderr, "usage: %s [machine|devices|figures|huge-pages]\n", argv[0]);
 		return 2;
 	}
 	if (access("/dev/kvm", R_OK | W_OK) != 0) {
@@ -607,6 +622,10 @@ int main(int argc, char **argv)
 	if (figures) {
 		add_limit_cases(suite);
 		add_balloon_cases(suite);
+	}
+	if (huge) {
+		add_huge_page_cases(suite);
+		return run_with_huge_pages(suite);
 	}
 	return unit_run(suite);
 }

@@ -21,7 +21,7 @@ void add_drive(int fd);
 void add_network(int fd);
 /* A listening stream socket with an address that the kernel chooses. */
 int listen_somewhere(struct sockaddr_un *ret_address, socklen_t *ret_length);
-long resident_kib(pid_t pid);
+long resident_kib(pid_t pid); /* huge pages too */
 /* What the machine is to have; the result. */
 int set_memory(int control_fd, uint64_t bytes);
 /* Attaches to the console and checks the result; returns this end. */
@@ -36,5 +36,11 @@ void add_hostile_cases(Suite *suite);
 void add_sandbox_cases(Suite *suite);
 void add_limit_cases(Suite *suite);
 void add_balloon_cases(Suite *suite);
+void add_huge_page_cases(Suite *suite);
+
+/* Makes the host's pool as much larger as those cases need; how large it was, or -1: it can not be.
+ */
+long reserve_huge_pages(void);
+void resize_huge_pages(long n);
 
 #endif
