@@ -407,11 +407,13 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("served");
-	TCase *tcase = unit_case(suite, "served");
+	Suite *suite;
+	TCase *tcase;
 
 	if (argc > 1)
 		return serve(argv[1]);
+	suite = suite_create("served");
+	tcase = unit_case(suite, "served");
 	tcase_add_checked_fixture(tcase, make_dir, remove_dir);
 	tcase_add_test(tcase, test_same);
 	tcase_add_loop_test(tcase, test_images, 0, ARRAY_SIZE(images));
