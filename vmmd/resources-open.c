@@ -26,7 +26,6 @@
 /* The system call filters and sector sizes of all: a drive is whole sectors. */
 enum {
 	SECTOR_BYTES = 512,
-	LOCK_PATIENCE_NSEC = 2000000000,
 	LOCK_RETRY_USEC = 10000,
 	PMEM_BYTES = 2 << 20,
 	SERVE_TRIES = 3, /* of a source that is exchanged meanwhile */
@@ -237,7 +236,8 @@ static int lock_drive(struct opener *opener, const struct config_drive *drive, i
 		.l_type = drive->read_only.value ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
-	uint64_t deadline_nsec = vmm_base_now_nsec() + LOCK_PATIENCE_NSEC;
+	uint64_t deadline_nsec =
+		vmm_base_now_nsec() + opener->order->lock_patience_msec * UINT64_C(1000000);
 	int r;
 
 	while ((r = try_lock(fd, lock, opener->mode != RESOURCES_CHECK)) > 0 &&

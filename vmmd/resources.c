@@ -229,6 +229,7 @@ int resources_open_config(struct manager *manager, const struct vm_config *confi
 	const struct resources_order order = {
 		.mode = mode,
 		.backend_dir = backend_dir(manager, path, sizeof(path)),
+		.lock_patience_msec = RESOURCES_LOCK_PATIENCE_MSEC,
 	};
 
 	return open_order(manager, config, &order, done, userdata, ret);
@@ -248,6 +249,7 @@ int resources_open_backend(struct machine *machine, enum vmm_device_kind kind, c
 	const struct resources_order order = {
 		.mode = RESOURCES_TAKE_BACKEND,
 		.backend_dir = backend_dir(manager, path, sizeof(path)),
+		.lock_patience_msec = RESOURCES_LOCK_PATIENCE_MSEC,
 		.kind = kind,
 		.device = device,
 	};

@@ -16,6 +16,8 @@ enum {
 	/* kvm, kernel, initrd, vsock, drives, a network's taps and vhosts, shares */
 	RESOURCES_MAX_FDS = 4 + CONFIG_MAX_DRIVES + 2 * CONFIG_MAX_PAIRS * CONFIG_MAX_NETWORKS +
 			    CONFIG_MAX_SHARES,
+	/* How long a drive's lock, which ends a moment after the worker that had it. */
+	RESOURCES_LOCK_PATIENCE_MSEC = 2000,
 	/* How long a back end that is not there yet is waited for: at a start, and later. */
 	RESOURCES_START_PATIENCE_MSEC = 5000,
 	RESOURCES_AGAIN_PATIENCE_MSEC = 300,
@@ -33,6 +35,7 @@ struct resources_order {
 	enum resources_mode mode;
 	/* Where the units of back ends have their sockets; NULL: there are no units. */
 	const char *backend_dir;
+	unsigned int lock_patience_msec; /* for a drive that is locked */
 	/* TAKE_BACKEND: which device. */
 	enum vmm_device_kind kind;
 	const char *device;

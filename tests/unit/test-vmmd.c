@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "base/util.h"
 #include "killed.h"
@@ -504,7 +505,10 @@ START_TEST(test_openings)
 	for (int mode = RESOURCES_CHECK; mode <= RESOURCES_TAKE; mode++) {
 		struct resources_result result;
 
-		const struct resources_order order = { .mode = (enum resources_mode)mode };
+		const struct resources_order order = {
+			.mode = (enum resources_mode)mode,
+			.lock_patience_msec = 50,
+		};
 
 		resources_take(config, &order, &result, text, sizeof(text));
 		ck_assert_str_eq(text, expected);
@@ -517,6 +521,41 @@ START_TEST(test_openings)
 	}
 	vm_config_free(config);
 	close(locked);
+}
+END_TEST
+
+/* A lock that ends a moment after its worker is waited for. */
+START_TEST(test_late_unlock)
+{
+	const struct resources_order order = { .mode = RESOURCES_TAKE,
+		.lock_patience_msec = 20000 };
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct resources_result result;
+	char path[128], text[VMM_TEXT_SIZE];
+	struct vm_config *config;
+	uint64_t began_nsec;
+	int locked;
+	pid_t pid;
+
+	make_file("k", 100);
+	make_file("d", 4096);
+	config = load_with_dir("[Boot]\nKernel=%s/k\n[Drive]\nName=d\nPath=%s/d\n");
+	snprintf(path, sizeof(path), "%s/d", dir);
+	locked = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(locked, F_OFD_SETLK, &lock), 0);
+	began_nsec = vmm_base_now_nsec();
+	pid = fork();
+	if (pid == 0) {
+		usleep(50000);
+		_exit(0);
+	}
+	close(locked);
+	ck_assert_int_eq(resources_take(config, &order, &result, text, sizeof(text)), 0);
+	ck_assert_uint_ge(vmm_base_now_nsec() - began_nsec, 50000000);
+	for (size_t i = 0; i < result.n_fds; i++)
+		close(result.fds[i]);
+	waitpid(pid, NULL, 0);
+	vm_config_free(config);
 }
 END_TEST
 
@@ -542,6 +581,7 @@ int main(void)
 	if (access("/dev/kvm", R_OK | W_OK) == 0 && access("/dev/net/tun", F_OK) == 0) {
 		tcase_add_checked_fixture(opening, make_dir, remove_dir);
 		tcase_add_loop_test(opening, test_openings, 0, ARRAY_SIZE(openings));
+		tcase_add_test(opening, test_late_unlock);
 	}
 	return unit_run(suite);
 }
