@@ -115,7 +115,9 @@ static int check_network(struct checker *checker, const struct config_network *n
 	int r;
 
 	checker->section = "Network";
-	r = check_user_network(checker, network);
+	r = config_check_network_kind(checker->config, network, checker->messages);
+	if (r >= 0)
+		r = check_user_network(checker, network);
 	if (r < 0 || network->user.value || (!network->socket.value && !network->vhost.value))
 		return r;
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(limits); i++)

@@ -53,6 +53,10 @@ int config_complete(struct vm_config *config, struct config_messages *messages);
 /* config-backend.c: the part of it that is about back ends. */
 int config_check_backends(const struct vm_config *config, struct config_messages *messages);
 
+/* config-network.c: of which kind a network is. */
+int config_check_network_kind(const struct vm_config *config, const struct config_network *network,
+	struct config_messages *messages);
+
 /* config-forward.c: Forward= of a network. */
 int config_check_forwards(const struct vm_config *config, const struct config_network *network,
 	struct config_messages *messages);

@@ -219,6 +219,7 @@ struct config_drive {
 struct config_network {
 	struct config_string name;
 	struct config_string bridge;
+	struct config_string macvtap;   /* the link below: a macvtap, instead of a tap */
 	struct config_number user;      /* boolean: passt, instead of a tap */
 	struct config_string forward;   /* with user; see config_next_forward() */
 	struct config_string socket;    /* of a vhost-user-net back end, instead of a tap */

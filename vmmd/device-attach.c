@@ -15,6 +15,7 @@
 #include "requests.h"
 #include "resources.h"
 #include "spec-fill.h"
+#include "sweep.h"
 
 /* Stands where a file's name is in messages; cut off again. */
 #define ORIGIN "attach"
@@ -180,6 +181,27 @@ static int read_settings(sd_bus_message *message, const char *machine, enum vmm_
 
 /* ---- attach ---- */
 
+/* What does not end with its descriptors. */
+static void take_back(const struct attach *attach)
+{
+	const struct vm_config *config = attach->config;
+
+	if (attach->kind == VMM_DEVICE_NETWORK && config->networks[0].macvtap.value)
+		sweep_network(attach->request->bus->manager, config->name,
+			config->networks[0].name.value);
+}
+
+static void attached(void *userdata, int error, const struct vmm_control_message *answer)
+{
+	struct attach *attach = userdata;
+
+	if (error < 0)
+		take_back(attach);
+	request_done(attach->request, error, answer);
+	attach_free(attach);
+}
+
+/* With 0, attach is attached()'s. */
 static int hand_over(
 	struct attach *attach, const struct machine *machine, const struct resources_result *result)
 {
@@ -187,8 +209,8 @@ static int hand_over(
 		.fds = result->fds,
 		.n_fds = result->n_fds,
 		.timeout_usec = ATTACH_USEC,
-		.done = request_done,
-		.userdata = attach->request,
+		.done = attached,
+		.userdata = attach,
 	};
 	struct vmm_spec_network network;
 	struct vmm_spec_drive drive;
@@ -216,17 +238,17 @@ static void opened(void *userdata, struct resources_result *result)
 
 	if (result->error < 0) {
 		request_fail(request, result->error, without_origin(result->text));
-		request_free(request);
 	} else {
 		/* Not for another one that has come meanwhile. */
 		r = -VMMD_E_MACHINE_NOT_RUNNING;
 		if (machine && machine->control && machine->leader == request->leader)
 			r = hand_over(attach, machine, result);
-		if (r < 0) {
-			request_fail(request, r, NULL);
-			request_free(request);
-		}
+		if (r >= 0)
+			return;
+		take_back(attach);
+		request_fail(request, r, NULL);
 	}
+	request_free(request);
 	attach_free(attach);
 }
 

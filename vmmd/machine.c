@@ -17,6 +17,7 @@
 #include "killed.h"
 #include "log.h"
 #include "spawn.h"
+#include "sweep.h"
 
 bool machine_name_of_unit(const char *unit, char name[VMM_NAME_SIZE])
 {
@@ -280,8 +281,10 @@ void machine_set_unit(struct machine *machine, enum unit_state unit_state, pid_t
 		machine_remove_run_dir(machine);
 	}
 	update_state(machine);
-	if (was_active && !machine_is_active(machine))
+	if (was_active && !machine_is_active(machine)) {
+		sweep_ended(machine->manager);
 		manager_remove_transient(machine->manager, machine);
+	}
 }
 
 void machine_set_since(struct machine *machine, uint64_t usec, uint64_t monotonic_usec)
@@ -439,6 +442,8 @@ static void device_changed(struct machine *machine, const struct vmm_control_eve
 	for (const char *c = id; *c; c++)
 		if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f)
 			return;
+	if (event->value == VMM_DEVICE_NETWORK && event->event == VMM_EVENT_DEVICE_DETACHED)
+		sweep_network(machine->manager, machine->name, id);
 	if (observer && (event->value == VMM_DEVICE_DRIVE || event->value == VMM_DEVICE_NETWORK))
 		observer->device_changed(machine->manager->observer_userdata, machine,
 			(uint32_t)event->value, id, event->event == VMM_EVENT_DEVICE_ATTACHED);

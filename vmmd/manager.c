@@ -15,6 +15,7 @@
 #include "job.h"
 #include "log.h"
 #include "spawn.h"
+#include "sweep.h"
 
 /* First index whose name is not before name. */
 static size_t position(const struct manager *manager, const char *name)
@@ -309,6 +310,7 @@ int manager_start(struct manager *manager)
 	if (r < 0)
 		return r;
 	remove_stale(manager);
+	sweep_ended(manager);
 	manager->started = true;
 	return 0;
 }

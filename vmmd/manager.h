@@ -76,8 +76,11 @@ struct manager {
 	sd_event_source *watches[3]; /* owned: of the directories of .vm files */
 	sd_event_source **dropins;   /* owned: of the directories of their drop-ins */
 	size_t n_dropins;
-	sd_event_source *watch_timer; /* owned */
-	unsigned n_children;          /* of resources.c, alive */
+	sd_event_source *watch_timer;       /* owned */
+	unsigned n_children;                /* of resources.c and sweep.c, alive */
+	struct resources_request *requests; /* borrowed: those under way */
+	bool is_sweeping;                   /* of machines that have ended */
+	bool sweep_again;                   /* more have, since */
 };
 
 struct manager_options {

@@ -19,6 +19,7 @@
 #include "error.h"
 #include "image.h"
 #include "links.h"
+#include "macvtap.h"
 #include "resources.h"
 #include "serve.h"
 #include "tap.h"
@@ -38,6 +39,9 @@ struct opener {
 	struct resources_result *result;
 	char *text;
 	size_t text_size;
+	/* Links that were made, which do not end with what is closed when something fails. */
+	int links[CONFIG_MAX_NETWORKS];
+	size_t n_links;
 };
 
 /* What is wrong, after "FILE:LINE: KEY: ". */
@@ -511,18 +515,35 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 	return 0;
 }
 
-static int open_network(struct opener *opener, const struct config_network *network)
+static int open_macvtap(
+	struct opener *opener, const struct config_network *network, int fds[CONFIG_MAX_PAIRS])
 {
-	size_t n = opener->mode == RESOURCES_CHECK ? 0 : (size_t)network->queues.value;
-	int fds[CONFIG_MAX_PAIRS];
+	const struct macvtap_order order = {
+		.machine = opener->config->name,
+		.network = network,
+		.is_start = opener->mode == RESOURCES_TAKE,
+	};
 	char reason[160];
 	int r;
 
-	if (network->user.value)
-		return open_user_network(opener, network);
-	if (network->socket.value)
-		return connect_to(opener, "[Network] Socket=", network->socket.where,
-			network->socket.value, NULL);
+	if (opener->mode == RESOURCES_CHECK)
+		r = macvtap_check(network, reason, sizeof(reason));
+	else
+		r = macvtap_open(
+			&order, fds, &opener->links[opener->n_links], reason, sizeof(reason));
+	if (r < 0)
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Network] MACVTap=", network->macvtap.where, "%s", reason);
+	opener->n_links += opener->mode != RESOURCES_CHECK;
+	return 0;
+}
+
+static int open_tap(
+	struct opener *opener, const struct config_network *network, int fds[CONFIG_MAX_PAIRS])
+{
+	char reason[160];
+	int r;
+
 	if (opener->mode == RESOURCES_CHECK)
 		r = tap_check(network, reason, sizeof(reason));
 	else
@@ -530,6 +551,24 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	if (r < 0)
 		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Network]", network->where,
 			"\"%s\": %s", network->name.value, reason);
+	return 0;
+}
+
+static int open_network(struct opener *opener, const struct config_network *network)
+{
+	size_t n = opener->mode == RESOURCES_CHECK ? 0 : (size_t)network->queues.value;
+	int fds[CONFIG_MAX_PAIRS];
+	int r;
+
+	if (network->user.value)
+		return open_user_network(opener, network);
+	if (network->socket.value)
+		return connect_to(opener, "[Network] Socket=", network->socket.where,
+			network->socket.value, NULL);
+	r = network->macvtap.value ? open_macvtap(opener, network, fds)
+				   : open_tap(opener, network, fds);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < n; i++)
 		add_fd(opener, &fds[i]);
 	/* One for each pair of queues; to see whether there is any, one is enough. */
@@ -612,6 +651,8 @@ int resources_take(const struct vm_config *config, const struct resources_order 
 		for (size_t i = 0; i < result->n_fds; i++)
 			vmm_base_close(result->fds[i]);
 		result->n_fds = 0;
+		while (opener.n_links > 0)
+			macvtap_delete(opener.links[--opener.n_links]);
 	}
 	return r;
 }

@@ -30,6 +30,7 @@ struct answer {
 
 struct resources_request {
 	struct manager *manager; /* borrowed */
+	struct resources_request *next;
 	char name[VMM_NAME_SIZE];
 	resources_done_t done;
 	void *userdata;
@@ -41,11 +42,24 @@ struct resources_request {
 
 static void request_free(struct resources_request *request)
 {
+	for (struct resources_request **at = &request->manager->requests; *at; at = &(*at)->next)
+		if (*at == request) {
+			*at = request->next;
+			break;
+		}
 	sd_event_source_disable_unref(request->io);
 	sd_event_source_disable_unref(request->timer);
 	vmm_base_close(request->fd);
 	vmm_base_close(request->pidfd);
 	free(request);
+}
+
+bool resources_is_opening(const struct manager *manager, const char *name)
+{
+	for (const struct resources_request *at = manager->requests; at; at = at->next)
+		if (strcmp(at->name, name) == 0)
+			return true;
+	return false;
 }
 
 void resources_cancel(struct resources_request *request)
@@ -192,6 +206,8 @@ static int open_order(struct manager *manager, const struct vm_config *config,
 		.pidfd = -EBADF,
 	};
 	snprintf(request->name, sizeof(request->name), "%s", config->name);
+	request->next = manager->requests;
+	manager->requests = request;
 	pid = fork();
 	if (pid < 0) {
 		r = -errno;

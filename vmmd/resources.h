@@ -72,6 +72,8 @@ int resources_open_config(struct manager *manager, const struct vm_config *confi
 int resources_open_backend(struct machine *machine, enum vmm_device_kind kind, const char *device,
 	resources_done_t done, void *userdata, struct resources_request **ret);
 void resources_cancel(struct resources_request *request);
+/* Whether something is being opened for the machine of that name. */
+bool resources_is_opening(const struct manager *manager, const char *name);
 
 /* In the child: all the opening. 0 and fds, or a negative error with text and exit status.
  * Public for the unit test. */

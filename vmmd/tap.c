@@ -34,10 +34,15 @@ static uint64_t hash_names(uint64_t hash, const char *machine, const char *netwo
 
 #define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
 
+uint64_t tap_hash(const char *machine, const char *network)
+{
+	return hash_names(HASH_BEGIN, machine, network);
+}
+
 void tap_name(const char *machine, const char *network, char name[IFNAMSIZ])
 {
 	snprintf(name, IFNAMSIZ, "vt-%.5s-%06" PRIx64, machine,
-		hash_names(HASH_BEGIN, machine, network) & UINT64_C(0xffffff));
+		tap_hash(machine, network) & UINT64_C(0xffffff));
 }
 
 void tap_make_mac(const uint8_t host[16], const char *machine, const char *network, uint8_t mac[6])
@@ -95,7 +100,7 @@ int tap_check(const struct config_network *network, char *reason, size_t reason_
 static int open_pair(struct ifreq *request, int *ret_fd, char *reason, size_t reason_size)
 {
 	CLEANUP(close_p) int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	int header_bytes = 12; /* virtio 1.x: struct virtio_net_hdr with num_buffers */
+	int header_bytes = TAP_HEADER_BYTES;
 
 	if (fd < 0)
 		return failed(-errno, "/dev/net/tun", reason, reason_size);

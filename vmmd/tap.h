@@ -10,6 +10,12 @@
 
 #include "config.h"
 
+/* virtio 1.x: struct virtio_net_hdr with num_buffers. */
+enum { TAP_HEADER_BYTES = 12 };
+
+/* Of both names in full. */
+uint64_t tap_hash(const char *machine, const char *network);
+
 /* "vt-", the names cut short, a hash of both in full. */
 void tap_name(const char *machine, const char *network, char name[IFNAMSIZ]);
 

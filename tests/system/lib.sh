@@ -243,7 +243,12 @@ nothing_left() {
 		sleep 0.3
 	done
 	[[ -z $what ]] || { echo "/run/vmmd/machine: $what"; return 1; }
-	what=$(ip -br link | grep '^vt-')
+	# Those that do not end with the worker go a moment later.
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		what=$(ip -br link | grep -E '^(vt|mv)-')
+		[[ -n $what ]] || break
+		sleep 0.3
+	done
 	[[ -z $what ]] || { echo "network interfaces: $what"; return 1; }
 	what=$(find /sys/fs/cgroup/machine.slice -mindepth 1 -type d -name 'vmm*' 2>/dev/null)
 	[[ -z $what ]] || { echo "control groups: $what"; return 1; }

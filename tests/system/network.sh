@@ -139,6 +139,80 @@ sleep 1; done; ip -br address; socat TCP-LISTEN:80,fork EXEC:cat & echo listens;
 	ip link delete uplink 2>/dev/null || :
 }
 
+# A veth whose other end, with 10.79.1.1, is in a network namespace: the network that machines are on.
+make_uplink() {
+	ip netns add vmmpeer
+	ip link add vmmup0 type veth peer name vmmpeer0 netns vmmpeer
+	ip link set vmmup0 up
+	ip -n vmmpeer addr add 10.79.1.1/24 dev vmmpeer0
+	ip -n vmmpeer link set vmmpeer0 up
+	trap 'ip netns del vmmpeer; ip link del vmmup0 2>/dev/null || :' EXIT
+}
+
+macvtaps() {
+	ip -br link | grep -o '^mv-[^@ ]*'
+}
+
+has_macvtaps() {
+	[[ $(macvtaps | wc -l) == "$1" ]]
+}
+
+# The link comes with the machine and goes with it, however that ends, and whether there is a vmmd or
+# not; one of somebody else's stays.
+macvtap() {
+	local link
+	make_uplink
+	ip link add link vmmup0 name mv-other type macvtap mode bridge
+	writer_machine onlan
+	printf '[Network]\nName=lan\nMACVTap=vmmup0\nQueues=2\nMAC=52:54:00:12:34:56\n' >>/etc/vmm/onlan.vm
+	systemctl start vmm@onlan
+	matches "devices" "$(vmmctl list-devices onlan)" 'lan +network'
+	link=$(macvtaps | grep onlan)
+	matches "the link" "$(ip -d link show "$link")" 'ALLMULTI.*UP.*52:54:00:12:34:56.*macvtap +mode bridge'
+	matches "its alias" "$(ip link show "$link")" 'alias vmmd onlan/lan'
+	matches "its mark" "$(ip link show group 1986882916)" "$link"
+	equals "its addresses" "$(ip -o addr show "$link")" ""
+
+	vmmctl attach-network onlan wan MACVTap=vmmup0
+	has_macvtaps 3 || fail "no link of the second network"
+	fails vmmctl attach-network onlan wan MACVTap=vmmup0
+	has_macvtaps 3 || fail "the link of a network in use is gone"
+	fails vmmctl attach-network onlan bad MACVTap=nowhere0 2>"$TEST_DIR/refused"
+	matches "refusal" "$(cat "$TEST_DIR/refused")" '\[Network\] MACVTap=: "nowhere0": No such device'
+	fails vmmctl attach-network onlan bad "MACVTap=$link" 2>"$TEST_DIR/refused"
+	matches "refusal" "$(cat "$TEST_DIR/refused")" 'is a macvtap itself'
+	vmmctl detach-network --force onlan wan
+	eventually 10 "the end of the second link" has_macvtaps 2
+
+	hard_stop onlan
+	eventually 10 "the end of the link" has_macvtaps 1
+	systemctl start vmm@onlan
+	has_macvtaps 2 || fail "no link after the second start"
+	systemctl kill -s KILL vmmd.service vmm@onlan.service
+	systemctl stop vmm@onlan.service
+	eventually 20 "the end of the link after kill -9" has_macvtaps 1
+	equals "what is left" "$(macvtaps)" mv-other
+	systemctl reset-failed vmm@onlan.service 2>/dev/null || :
+	ip link del mv-other
+}
+
+# A stock guest and a peer on the network that the host's interface is on.
+macvtap_traffic() {
+	make_uplink
+	guest_machine onlan "$(with_init 'modprobe virtio_net; ip link set eth0 up; ip addr add 10.79.1.2/24 dev eth0; '\
+'until ping -q -c 1 -W 1 10.79.1.1 >/dev/null; do :; done; echo the peer answers; sleep 3600' net.ifnames=0)"
+	printf '[Network]\nName=lan\nMACVTap=vmmup0\n%s\n' "$1" >>/etc/vmm/onlan.vm
+	systemctl start vmm@onlan
+	wait_console onlan 120 '^the peer answers'
+	ip netns exec vmmpeer ping -q -c 3 -W 5 10.79.1.2
+	[[ -z $1 ]] || matches "devices" "$(vmmctl list-devices onlan)" 'lan +network +vhost '
+	hard_stop onlan
+	eventually 10 "the end of the link" has_macvtaps 0
+}
+
+add macvtap 60 macvtap
+add_soak macvtap-traffic 200 macvtap_traffic ""
+add_soak macvtap-vhost 200 macvtap_traffic Vhost=yes
 add_soak traffic 400 user_traffic
 add_soak user 120 user_network
 add_soak user-each-its-own 120 user_each_its_own

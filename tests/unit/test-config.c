@@ -296,6 +296,17 @@ static const struct {
 		"E web.vm:7: [Network] Socket=: excludes User=\n"
 		"E web.vm:8: [Network] Vhost=: excludes User=\n"
 		"E web.vm:9: [Network] Queues=: excludes User=\n" },
+	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nVhost=yes\nQueues=4\n", "" },
+	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nReceiveBandwidthLimit=1M\n", "" },
+	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nBridge=br0\n",
+		"E web.vm:5: [Network] MACVTap=: excludes Bridge=\n" },
+	{ BOOT "[Network]\nName=a\nUser=yes\nMACVTap=eno1\n",
+		"E web.vm:6: [Network] MACVTap=: excludes User=\n" },
+	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nSocket=/s\n",
+		"E web.vm:5: [Network] MACVTap=: excludes Socket=\n" },
+	{ BOOT "[Network]\nName=a\nMACVTap=abcdefghijklmnop\n",
+		"E web.vm:5: [Network] MACVTap=: \"abcdefghijklmnop\" is not a network interface's "
+		"name\n" },
 	{ BOOT "[Network]\nName=a\nUser=yes\nForward=tcp:1:2 tcp:1:3\n",
 		"E web.vm:6: [Network] Forward=: tcp port 1 is there twice\n" },
 	BAD_FORWARD("8080:80"),
