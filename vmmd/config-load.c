@@ -48,6 +48,7 @@ void config_network_finish(struct config_network *network)
 {
 	free(network->name.value);
 	free(network->bridge.value);
+	free(network->zone.value);
 	free(network->macvtap.value);
 	free(network->forward.value);
 	free(network->socket.value);

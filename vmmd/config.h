@@ -34,6 +34,7 @@ enum {
 	CONFIG_MAX_NETWORKS = 8,
 	CONFIG_MAX_PAIRS = 8,     /* of queues, a network */
 	CONFIG_MAX_FORWARDS = 32, /* of ports, a network */
+	CONFIG_MAX_ZONE = 12,     /* characters: with vz- before it, it names a link */
 	CONFIG_MAX_PMEM = 8,
 	CONFIG_MAX_SHARES = 8,
 	CONFIG_MAX_LINES = 1024, /* passed through, all files together */
@@ -219,6 +220,7 @@ struct config_drive {
 struct config_network {
 	struct config_string name;
 	struct config_string bridge;
+	struct config_string zone;      /* of the bridge vz-ZONE */
 	struct config_string macvtap;   /* the link below: a macvtap, instead of a tap */
 	struct config_number user;      /* boolean: passt, instead of a tap */
 	struct config_string forward;   /* with user; see config_next_forward() */

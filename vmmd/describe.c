@@ -72,6 +72,7 @@ static void put_config(FILE *f, const struct vm_config *config)
 	for (size_t i = 0; i < config->n_networks; i++) {
 		begin_object(f, i, "name", config->networks[i].name.value);
 		put_key_string(f, "bridge", config->networks[i].bridge.value);
+		put_key_given(f, "zone", config->networks[i].zone.value);
 		put_key_given(f, "macvtap", config->networks[i].macvtap.value);
 		put_key_given(f, "socket", config->networks[i].socket.value);
 		put_key_bool(f, "vhost", config->networks[i].vhost.value);

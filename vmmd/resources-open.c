@@ -547,10 +547,13 @@ static int open_tap(
 	if (opener->mode == RESOURCES_CHECK)
 		r = tap_check(network, reason, sizeof(reason));
 	else
-		r = tap_open(opener->config->name, network, fds, reason, sizeof(reason));
+		r = tap_open(opener->order->run_dir, opener->config->name, network, fds, reason,
+			sizeof(reason));
 	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Network]", network->where,
-			"\"%s\": %s", network->name.value, reason);
+		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			network->zone.value ? "[Network] Zone=" : "[Network]",
+			network->zone.value ? network->zone.where : network->where, "\"%s\": %s",
+			network->name.value, reason);
 	return 0;
 }
 

@@ -246,6 +246,7 @@ int resources_open_config(struct manager *manager, const struct vm_config *confi
 		.mode = mode,
 		.backend_dir = backend_dir(manager, path, sizeof(path)),
 		.lock_patience_msec = RESOURCES_LOCK_PATIENCE_MSEC,
+		.run_dir = manager->run_dir,
 	};
 
 	return open_order(manager, config, &order, done, userdata, ret);
@@ -266,6 +267,7 @@ int resources_open_backend(struct machine *machine, enum vmm_device_kind kind, c
 		.mode = RESOURCES_TAKE_BACKEND,
 		.backend_dir = backend_dir(manager, path, sizeof(path)),
 		.lock_patience_msec = RESOURCES_LOCK_PATIENCE_MSEC,
+		.run_dir = manager->run_dir,
 		.kind = kind,
 		.device = device,
 	};

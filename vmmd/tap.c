@@ -14,6 +14,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/util.h"
+#include "zone.h"
 
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
 {
@@ -39,10 +40,11 @@ uint64_t tap_hash(const char *machine, const char *network)
 	return hash_names(HASH_BEGIN, machine, network);
 }
 
-void tap_name(const char *machine, const char *network, char name[IFNAMSIZ])
+void tap_name(const char *machine, const struct config_network *network, char name[IFNAMSIZ])
 {
-	snprintf(name, IFNAMSIZ, "vt-%.5s-%06" PRIx64, machine,
-		tap_hash(machine, network) & UINT64_C(0xffffff));
+	snprintf(name, IFNAMSIZ, "%s-%.5s-%06" PRIx64,
+		network->bridge.value || network->zone.value ? "vb" : "vt", machine,
+		tap_hash(machine, network->name.value) & UINT64_C(0xffffff));
 }
 
 void tap_make_mac(const uint8_t host[16], const char *machine, const char *network, uint8_t mac[6])
@@ -93,7 +95,7 @@ int tap_check(const struct config_network *network, char *reason, size_t reason_
 		return failed(-errno, "/dev/net/tun", reason, reason_size);
 	if (network->bridge.value && if_nametoindex(network->bridge.value) == 0)
 		return failed(-errno, network->bridge.value, reason, reason_size);
-	return 0;
+	return network->zone.value ? zone_check(network->zone.value, reason, reason_size) : 0;
 }
 
 /* A queue pair of the tap named in request, which is made with the first. */
@@ -112,8 +114,8 @@ static int open_pair(struct ifreq *request, int *ret_fd, char *reason, size_t re
 	return 0;
 }
 
-static int take_up(const struct config_network *network, struct ifreq *request, char *reason,
-	size_t reason_size)
+static int take_up(const char *run_dir, const struct config_network *network, struct ifreq *request,
+	char *reason, size_t reason_size)
 {
 	CLEANUP(close_p) int control_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq bridge = {};
@@ -126,6 +128,13 @@ static int take_up(const struct config_network *network, struct ifreq *request, 
 		if (ioctl(control_fd, SIOCBRADDIF, &bridge) < 0)
 			return failed(-errno, network->bridge.value, reason, reason_size);
 	}
+	if (network->zone.value) {
+		int r = zone_join(
+			run_dir, network->zone.value, request->ifr_name, reason, reason_size);
+
+		if (r < 0)
+			return r;
+	}
 	if (ioctl(control_fd, SIOCGIFFLAGS, request) < 0)
 		return failed(-errno, request->ifr_name, reason, reason_size);
 	request->ifr_flags |= IFF_UP;
@@ -134,7 +143,7 @@ static int take_up(const struct config_network *network, struct ifreq *request, 
 	return 0;
 }
 
-int tap_open(const char *machine, const struct config_network *network,
+int tap_open(const char *run_dir, const char *machine, const struct config_network *network,
 	int ret_fds[CONFIG_MAX_PAIRS], char *reason, size_t reason_size)
 {
 	int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
@@ -145,14 +154,14 @@ int tap_open(const char *machine, const struct config_network *network,
 
 	if (network->queues.value > 1)
 		flags |= IFF_MULTI_QUEUE;
-	tap_name(machine, network->name.value, request.ifr_name);
+	tap_name(machine, network, request.ifr_name);
 	request.ifr_flags = (short)flags;
 	while (r == 0 && n < network->queues.value) {
 		r = open_pair(&request, &fds[n], reason, reason_size);
 		n += r == 0;
 	}
 	if (r == 0)
-		r = take_up(network, &request, reason, reason_size);
+		r = take_up(run_dir, network, &request, reason, reason_size);
 	if (r == 0) {
 		memcpy(ret_fds, fds, n * sizeof(fds[0]));
 		return 0;

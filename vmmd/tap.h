@@ -16,8 +16,11 @@ enum { TAP_HEADER_BYTES = 12 };
 /* Of both names in full. */
 uint64_t tap_hash(const char *machine, const char *network);
 
-/* "vt-", the names cut short, a hash of both in full. */
-void tap_name(const char *machine, const char *network, char name[IFNAMSIZ]);
+/*
+ * "vt-", the names cut short, a hash of both in full. "vb-" where it is a port of a bridge:
+ * systemd-networkd makes a network with DHCP of each vt-, and takes it from its bridge for that.
+ */
+void tap_name(const char *machine, const struct config_network *network, char name[IFNAMSIZ]);
 
 /*
  * The address given, or one made from the host's id and the names: locally administered, the same
@@ -31,10 +34,10 @@ void tap_make_mac(const uint8_t host[16], const char *machine, const char *netwo
 bool tap_host_id(uint8_t host[16]);
 
 /*
- * Makes it, adds it to its bridge and takes it up. One descriptor a queue pair. Negative errno and
- * a reason.
+ * Makes it, adds it to its bridge or zone and takes it up. One descriptor a queue pair. run_dir is
+ * for zones, see netdev_lock(). Negative errno and a reason.
  */
-int tap_open(const char *machine, const struct config_network *network,
+int tap_open(const char *run_dir, const char *machine, const struct config_network *network,
 	int ret_fds[CONFIG_MAX_PAIRS], char *reason, size_t reason_size);
 /* Whether that may work: the device and the bridge are there. */
 int tap_check(const struct config_network *network, char *reason, size_t reason_size);

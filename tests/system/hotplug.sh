@@ -41,7 +41,7 @@ has_device() {
 }
 
 has_taps() {
-	ip -br link | grep -q '^vt-'
+	ip -br link | grep -q '^v[bt]-'
 }
 
 # A drive comes, grows, goes while it is read, and comes back with what was written; a network comes

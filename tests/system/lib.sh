@@ -245,7 +245,7 @@ nothing_left() {
 	[[ -z $what ]] || { echo "/run/vmmd/machine: $what"; return 1; }
 	# Those that do not end with the worker go a moment later.
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		what=$(ip -br link | grep -E '^(vt|mv)-')
+		what=$(ip -br link | grep -E '^(vt|vb|mv|vz)-')
 		[[ -n $what ]] || break
 		sleep 0.3
 	done

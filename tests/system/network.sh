@@ -210,7 +210,7 @@ macvtap_traffic() {
 	eventually 10 "the end of the link" has_macvtaps 0
 }
 
-add macvtap 60 macvtap
+add_soak macvtap 120 macvtap
 add_soak macvtap-traffic 200 macvtap_traffic ""
 add_soak macvtap-vhost 200 macvtap_traffic Vhost=yes
 add_soak traffic 400 user_traffic

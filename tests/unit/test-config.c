@@ -297,6 +297,21 @@ static const struct {
 		"E web.vm:8: [Network] Vhost=: excludes User=\n"
 		"E web.vm:9: [Network] Queues=: excludes User=\n" },
 	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nVhost=yes\nQueues=4\n", "" },
+	{ BOOT "[Network]\nName=a\nZone=abcdefghijkl\nVhost=yes\n", "" },
+	{ BOOT "[Network]\nName=a\nZone=abcdefghijklm\n",
+		"E web.vm:5: [Network] Zone=: \"abcdefghijklm\" is longer than 12 characters\n" },
+	{ BOOT "[Network]\nName=a\nZone=a/b\n",
+		"E web.vm:5: [Network] Zone=: \"a/b\" is not a network interface's name\n" },
+	{ BOOT "[Network]\nName=a\nZone=a\nBridge=b\nMACVTap=c\nUser=yes\nSocket=/s\n",
+		"E web.vm:5: [Network] Zone=: excludes Bridge=\n"
+		"E web.vm:5: [Network] Zone=: excludes User=\n"
+		"E web.vm:5: [Network] Zone=: excludes Socket=\n"
+		"E web.vm:7: [Network] MACVTap=: excludes Bridge=\n"
+		"E web.vm:7: [Network] MACVTap=: excludes Zone=\n"
+		"E web.vm:7: [Network] MACVTap=: excludes User=\n"
+		"E web.vm:7: [Network] MACVTap=: excludes Socket=\n"
+		"E web.vm:6: [Network] Bridge=: excludes User=\n"
+		"E web.vm:9: [Network] Socket=: excludes User=\n" },
 	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nReceiveBandwidthLimit=1M\n", "" },
 	{ BOOT "[Network]\nName=a\nMACVTap=eno1\nBridge=br0\n",
 		"E web.vm:5: [Network] MACVTap=: excludes Bridge=\n" },

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,9 @@
 
 #include "base/util.h"
 #include "macvtap.h"
+#include "tap.h"
 #include "unit.h"
+#include "zone.h"
 
 /* ---- messages ---- */
 
@@ -75,6 +78,30 @@ START_TEST(test_macvtap_message)
 	/* One that is there is never changed. */
 	ck_assert_uint_eq(
 		header->nlmsg_flags, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
+	ck_assert_uint_eq(
+		check_attributes(message.bytes + before, message.n_bytes - before, 0, expected),
+		ARRAY_SIZE(expected));
+}
+END_TEST
+
+START_TEST(test_zone_message)
+{
+	static const uint8_t mac[6] = { 2, 1, 2, 3, 4, 5 };
+	static const struct expected expected[] = {
+		{ 0, IFLA_IFNAME, "vz-abcdefghijkl", 16 },
+		{ 0, IFLA_ADDRESS, mac, 6 },
+		{ 0, IFLA_GROUP, "dmmv", 4 },
+		{ 0, IFLA_LINKINFO, NULL, 0 },
+		{ 1, IFLA_INFO_KIND, "bridge", 7 },
+	};
+	const size_t before = sizeof(struct nlmsghdr) + sizeof(struct ifinfomsg);
+	struct netlink_message message;
+	char name[IFNAMSIZ];
+
+	zone_bridge("abcdefghijkl", name);
+	zone_compose(&message, name, mac);
+	ck_assert_uint_eq(((const struct nlmsghdr *)message.bytes)->nlmsg_flags,
+		NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
 	ck_assert_uint_eq(
 		check_attributes(message.bytes + before, message.n_bytes - before, 0, expected),
 		ARRAY_SIZE(expected));
@@ -405,12 +432,124 @@ START_TEST(test_macvtap_refused)
 }
 END_TEST
 
+/* ---- zones ---- */
+
+static int open_in_zone(const char *machine, const char *zone, int expected)
+{
+	struct config_network network = {
+		.name.value = (char *)"lan",
+		.zone.value = (char *)zone,
+		.queues.value = 1,
+	};
+	int fds[CONFIG_MAX_PAIRS] = { -EBADF };
+	char reason[160] = "";
+
+	ck_assert_msg(tap_open("/", machine, &network, fds, reason, sizeof(reason)) == expected,
+		"%s", reason);
+	return fds[0];
+}
+
+/* A frame goes from one to the other. The bridge's and the host's own pass there too. */
+static bool passes(int from, int to)
+{
+	static const uint8_t frame[12 + 60] = {
+		[12] = 255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, 'h', 'i'
+	};
+	struct pollfd poll_fd = { .fd = to, .events = POLLIN };
+	uint8_t bytes[2048];
+
+	ck_assert_int_eq(write(from, frame, sizeof(frame)), sizeof(frame));
+	while (poll(&poll_fd, 1, 200) == 1) {
+		ssize_t n = read(to, bytes, sizeof(bytes));
+
+		if (n == sizeof(frame) && memcmp(bytes + 12, frame + 12, 60) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void sweep_all(int index)
+{
+	const struct netdev_sweep sweep = {
+		.run_dir = "/",
+		.indexes = &index,
+		.n_indexes = 1,
+		.keeps = keeps_all,
+	};
+
+	ck_assert_int_eq(netdev_sweep(&sweep), 0);
+}
+
+/* Those of one zone see each other and no others; its bridge goes with the last of them. */
+START_TEST(test_zone)
+{
+	int one = open_in_zone("one", "lab", 0), two = open_in_zone("two", "lab", 0),
+	    three = open_in_zone("three", "else", 0), tries = 0, index;
+	struct netlink_link bridge;
+
+	ck_assert_int_eq(netlink_get(&netlink, 0, "vz-lab", &bridge), 0);
+	ck_assert(netdev_is_ours(&bridge));
+	ck_assert_str_eq(bridge.alias, "vmmd zone lab");
+	ck_assert_uint_ne(bridge.flags & IFF_UP, 0);
+	while (!passes(one, two))
+		ck_assert_int_lt(++tries, 50);
+	ck_assert(passes(two, one));
+	ck_assert(!passes(one, three));
+	index = bridge.index;
+	close(one);
+	sweep_all(index);
+	ck_assert(is_there(index));
+	one = open_in_zone("one", "lab", 0);
+	tries = 0;
+	while (!passes(two, one))
+		ck_assert_int_lt(++tries, 50);
+	close(one);
+	close(two);
+	sweep_all(index);
+	ck_assert(!is_there(index));
+	close(three);
+	/* Made anew: nothing of the first is in the way. */
+	one = open_in_zone("one", "lab", 0);
+	ck_assert_int_eq(netlink_get(&netlink, 0, "vz-lab", &bridge), 0);
+	close(one);
+}
+END_TEST
+
+/* A bridge of somebody else's is used as it is, and stays; what is no bridge is refused. */
+START_TEST(test_foreign_zone)
+{
+	int index = make("bridge", "vz-theirs", 0), tap;
+	struct netlink_link bridge, port;
+	struct config_network network = { .name.value = (char *)"lan",
+		.zone.value = (char *)"theirs" };
+	char reason[160], name[IFNAMSIZ];
+
+	ck_assert_int_eq(zone_check("theirs", reason, sizeof(reason)), 0);
+	tap = open_in_zone("one", "theirs", 0);
+	tap_name("one", &network, name);
+	ck_assert_int_eq(netlink_get(&netlink, 0, name, &port), 0);
+	ck_assert_int_eq(port.master, index);
+	close(tap);
+	sweep_all(index);
+	ck_assert_int_eq(netlink_get(&netlink, index, NULL, &bridge), 0);
+	ck_assert_str_eq(bridge.alias, "");
+	ck_assert_uint_eq(bridge.flags & IFF_UP, 0);
+
+	make("veth", "vz-odd", 0);
+	ck_assert_int_eq(zone_check("odd", reason, sizeof(reason)), -EEXIST);
+	ck_assert_str_eq(reason, "vz-odd is there, and is no bridge");
+	open_in_zone("one", "odd", -EEXIST);
+	ck_assert_int_eq(zone_check("none", reason, sizeof(reason)), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("netdev");
 	TCase *logic = unit_case(suite, "logic"), *kernel = unit_case(suite, "kernel");
 
 	tcase_add_test(logic, test_macvtap_message);
+	tcase_add_test(logic, test_zone_message);
 	tcase_add_test(logic, test_message_too_long);
 	tcase_add_test(logic, test_names);
 	tcase_add_test(logic, test_get);
@@ -422,6 +561,10 @@ int main(void)
 		tcase_add_test(kernel, test_sweep_of_bridges);
 		tcase_add_test(kernel, test_finish);
 		tcase_add_test(kernel, test_macvtap_refused);
+		if (access("/dev/net/tun", R_OK | W_OK) == 0) {
+			tcase_add_test(kernel, test_zone);
+			tcase_add_test(kernel, test_foreign_zone);
+		}
 	}
 	return unit_run(suite);
 }

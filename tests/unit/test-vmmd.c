@@ -111,15 +111,27 @@ START_TEST(test_tap_names)
 	uint8_t mac[6], other[6];
 	struct config_network network = { .name.value = (char *)"lan" };
 
-	tap_name("abcdefghijklmnopqrstuvwxyz0", "lan", one);
+	tap_name("abcdefghijklmnopqrstuvwxyz0", &network, one);
 	ck_assert_uint_lt(strlen(one), IFNAMSIZ);
 	ck_assert_int_eq(strncmp(one, "vt-abcde-", 9), 0);
-	tap_name("abcdefghijklmnopqrstuvwxyz1", "lan", two);
+	tap_name("abcdefghijklmnopqrstuvwxyz1", &network, two);
 	ck_assert_str_ne(one, two);
+	/* A port of a bridge is not one that systemd-networkd's 80-vm-vt.network is for. */
+	network.zone.value = (char *)"lab";
+	tap_name("web", &network, one);
+	ck_assert_int_eq(strncmp(one, "vb-web-", 7), 0);
+	network.zone.value = NULL;
+	network.bridge.value = (char *)"br0";
+	tap_name("web", &network, two);
+	ck_assert_str_eq(one, two);
+	network.bridge.value = NULL;
 	/* The names do not run into each other. */
-	tap_name("a", "bc", one);
-	tap_name("ab", "c", two);
+	network.name.value = (char *)"bc";
+	tap_name("a", &network, one);
+	network.name.value = (char *)"c";
+	tap_name("ab", &network, two);
 	ck_assert_str_ne(one + strlen(one) - 6, two + strlen(two) - 6);
+	network.name.value = (char *)"lan";
 	tap_mac("web", &network, mac);
 	tap_mac("web2", &network, other);
 	ck_assert_int_eq(mac[0] & 3, 2);
