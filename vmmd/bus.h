@@ -24,7 +24,9 @@
 enum {
 	BUS_MAX_QUERIES = 128, /* of polkit, under way */
 	BUS_MAX_QUERIES_A_SENDER = 8,
-	BUS_MAX_REQUESTS = 512, /* that wait for a worker, a unit or a file */
+	BUS_MAX_QUERIES_A_USER = 32, /* of all connections together */
+	BUS_MAX_REQUESTS = 512,      /* that wait for a worker, a unit or a file */
+	BUS_MAX_OPEN_REQUESTS = 384, /* of these, by those whom nobody has let do anything */
 };
 
 struct polkit_query;

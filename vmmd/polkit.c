@@ -23,6 +23,7 @@ struct polkit_query {
 	sd_bus_message *message; /* owned */
 	sd_bus_slot *slot;       /* owned */
 	sd_bus_message_handler_t handler;
+	uid_t uid;          /* of who asks */
 	const char *action; /* static */
 	const char *verb;   /* static */
 	char machine[VMM_NAME_SIZE];
@@ -115,18 +116,28 @@ static int append_question(
 	return r;
 }
 
-/* Of one sender, so that nobody takes all places. */
-static unsigned count_queries(const struct bus *bus, const char *sender)
+/* So that nobody takes all places: neither one connection, nor one user by many of them. */
+static bool is_one_too_many(const struct bus *bus, const char *sender, uid_t uid)
 {
-	unsigned n = 0;
+	unsigned n_of_sender = 0, n_of_user = 0;
 
 	for (const struct polkit_query *query = bus->queries; query; query = query->next) {
 		const char *other = sd_bus_message_get_sender(query->message);
 
-		if (other && strcmp(other, sender) == 0)
-			n++;
+		n_of_sender += other && strcmp(other, sender) == 0;
+		n_of_user += query->uid == uid;
 	}
-	return n;
+	return bus->n_queries >= BUS_MAX_QUERIES || n_of_sender >= BUS_MAX_QUERIES_A_SENDER ||
+	       n_of_user >= BUS_MAX_QUERIES_A_USER;
+}
+
+static int sender_uid(sd_bus_message *message, uid_t *ret)
+{
+	CLEANUP(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+	int r;
+
+	r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
+	return r < 0 ? r : sd_bus_creds_get_euid(creds, ret);
 }
 
 static int ask(struct bus *bus, struct polkit_query *query)
@@ -152,6 +163,7 @@ int polkit_check(struct bus *bus, sd_bus_message *message, const char *action, c
 	const struct polkit_query *granted = bus->granted;
 	const char *sender = sd_bus_message_get_sender(message);
 	struct polkit_query *query;
+	uid_t uid;
 	int r;
 
 	if (granted && granted->message == message) {
@@ -166,8 +178,10 @@ int polkit_check(struct bus *bus, sd_bus_message *message, const char *action, c
 		return 1;
 	if (!sender)
 		return -EACCES;
-	if (bus->n_queries >= BUS_MAX_QUERIES ||
-		count_queries(bus, sender) >= BUS_MAX_QUERIES_A_SENDER)
+	r = sender_uid(message, &uid);
+	if (r < 0)
+		return r;
+	if (is_one_too_many(bus, sender, uid))
 		return bus_error_set(error, -VMMD_E_LIMITS_EXCEEDED,
 			strdup("too many questions to polkit at a time"));
 
@@ -179,6 +193,7 @@ int polkit_check(struct bus *bus, sd_bus_message *message, const char *action, c
 		.next = bus->queries,
 		.message = sd_bus_message_ref(message),
 		.handler = handler,
+		.uid = uid,
 		.action = action,
 		.verb = verb,
 	};

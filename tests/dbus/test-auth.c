@@ -15,9 +15,12 @@
 #include "unit.h"
 
 enum {
+	DAEMON = 1,
 	NOBODY = 65534,
 	/* Of one caller, as bus.h has it. */
 	QUERIES_A_SENDER = 8,
+	QUERIES_A_USER = 32,
+	MAX_QUERIES = 128,
 };
 
 static const char denied[] = "org.freedesktop.DBus.Error.AccessDenied";
@@ -369,6 +372,43 @@ START_TEST(test_polkit_hangs)
 }
 END_TEST
 
+/* A user who waits for polkit with many connections leaves places for other users. */
+START_TEST(test_user_hangs)
+{
+	DBusConnection *buses[MAX_QUERIES / QUERIES_A_SENDER];
+	DBusPendingCall *pending[MAX_QUERIES];
+	const char *name = "hang", *no = "no";
+	DBusConnection *other;
+	size_t n = 0;
+
+	ck_assert_int_eq(setresuid(-1, DAEMON, 0), 0);
+	other = bus_open();
+	ck_assert_int_eq(setresuid(-1, 0, 0), 0);
+	become_nobody();
+	for (size_t i = 0; i < ARRAY_SIZE(buses); i++) {
+		buses[i] = bus_open();
+		for (size_t j = 0; j < QUERIES_A_SENDER; j++)
+			pending[n++] = call_async(buses[i], MANAGER, MANAGER_I, "PauseMachine",
+				STRING(name), U64(none), END);
+		/* Answered after those before it. */
+		call_ok(buses[i], MANAGER, MANAGER_I, "ListMachines", END);
+		while (dbus_connection_dispatch(buses[i]) == DBUS_DISPATCH_DATA_REMAINS)
+			;
+	}
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(!dbus_pending_call_get_completed(pending[i]), i < QUERIES_A_USER);
+	call_fails(other, denied, NULL, MANAGER, MANAGER_I, "PauseMachine", STRING(no), U64(none),
+		END);
+	for (size_t i = 0; i < n; i++) {
+		dbus_pending_call_cancel(pending[i]);
+		dbus_pending_call_unref(pending[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(buses); i++)
+		bus_close(buses[i]);
+	bus_close(other);
+}
+END_TEST
+
 /* Whom polkit lets do it may find the machine gone: no way around, and no crash. */
 START_TEST(test_machine_goes_meanwhile)
 {
@@ -414,6 +454,7 @@ int main(void)
 	tcase_add_test(polkit, test_polkit_says_yes);
 	tcase_add_test(polkit, test_polkit_asks);
 	tcase_add_test(polkit, test_polkit_hangs);
+	tcase_add_test(polkit, test_user_hangs);
 	tcase_add_test(polkit, test_machine_goes_meanwhile);
 	return unit_run(suite);
 }
