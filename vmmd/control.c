@@ -20,6 +20,7 @@ enum {
 
 struct request {
 	uint64_t id; /* 0: free */
+	bool is_query;
 	uint64_t deadline_usec;
 	control_done_t done; /* may be NULL */
 	void *userdata;
@@ -196,14 +197,18 @@ int control_call(struct control *control, const struct control_call *call)
 {
 	uint64_t timeout_usec = call->timeout_usec ? call->timeout_usec : ANSWER_USEC;
 	struct request *request = NULL;
+	size_t n_queries = 0;
 	int r;
 
 	if (control->lost)
 		return -ECONNRESET;
-	for (size_t i = 0; i < CONTROL_MAX_REQUESTS && !request; i++)
+	for (size_t i = 0; i < CONTROL_MAX_REQUESTS; i++) {
 		if (control->requests[i].id == 0)
 			request = &control->requests[i];
-	if (!request)
+		else
+			n_queries += control->requests[i].is_query;
+	}
+	if (!request || (call->is_query && n_queries >= CONTROL_MAX_QUERIES))
 		return -VMMD_E_LIMITS_EXCEEDED;
 	r = vmm_control_send_request(control->fd, call->type, control->last_id + 1, call->payload,
 		call->size, call->fds, call->n_fds);
@@ -211,6 +216,7 @@ int control_call(struct control *control, const struct control_call *call)
 		return r;
 	*request = (struct request){
 		.id = ++control->last_id,
+		.is_query = call->is_query,
 		.deadline_usec = vmm_base_now_nsec() / 1000 + timeout_usec,
 		.done = call->done,
 		.userdata = call->userdata,

@@ -11,6 +11,7 @@
 
 enum {
 	CONTROL_MAX_REQUESTS = 32,
+	CONTROL_MAX_QUERIES = 24, /* of these, by those whom nobody has let do anything */
 };
 
 struct control;
@@ -40,6 +41,7 @@ struct control_call {
 	const int *fds; /* stay the caller's */
 	size_t n_fds;
 	uint64_t timeout_usec; /* 0: ten seconds */
+	bool is_query;         /* everybody may ask: counts against CONTROL_MAX_QUERIES */
 	control_done_t done;   /* may be NULL */
 	void *userdata;
 };

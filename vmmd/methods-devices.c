@@ -252,9 +252,16 @@ static void got_device(void *userdata, int error, const struct vmm_control_messa
 static int ask_device(struct request *request, struct machine *machine, uint32_t index)
 {
 	struct vmm_control_index payload = { .index = index };
+	const struct control_call call = {
+		.type = VMM_CONTROL_GET_DEVICE,
+		.payload = &payload,
+		.size = sizeof(payload),
+		.is_query = true,
+		.done = got_device,
+		.userdata = request,
+	};
 
-	return control_request(machine->control, VMM_CONTROL_GET_DEVICE, &payload, sizeof(payload),
-		-EBADF, got_device, request);
+	return control_call(machine->control, &call);
 }
 
 /* 1: another one was asked for; 0: the list is complete. */
@@ -309,7 +316,7 @@ int method_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *e
 
 	r = method_machine_name(bus, message, buffer, &name, error);
 	if (r >= 0)
-		r = request_to_worker(bus, message, name, &machine, &request, error);
+		r = request_query_worker(bus, message, name, &machine, &request, error);
 	if (r < 0)
 		return r;
 	r = sd_bus_message_new_method_return(message, &request->reply);

@@ -74,10 +74,11 @@ int method_arguments(struct bus *bus, sd_bus_message *message, char buffer[VMM_N
 	return r < 0 ? r : method_check_flags(flags, 0, error);
 }
 
-/* A request that is answered later. */
-static int keep_request(struct bus *bus, sd_bus_message *message, sd_bus_error *error)
+/* A request that is answered later. Where everybody may ask, places are left for others. */
+static int keep_request(
+	struct bus *bus, sd_bus_message *message, bool is_query, sd_bus_error *error)
 {
-	if (bus->n_requests >= BUS_MAX_REQUESTS)
+	if (bus->n_requests >= (is_query ? BUS_MAX_OPEN_REQUESTS : BUS_MAX_REQUESTS))
 		return bus_error_set(
 			error, -VMMD_E_LIMITS_EXCEEDED, strdup("too many requests at a time"));
 	bus->n_requests++;
@@ -119,7 +120,7 @@ int method_start(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "start", method_start, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = keep_request(bus, message, error);
+	r = keep_request(bus, message, false, error);
 	if (r < 0)
 		return r;
 	r = manager_start_machine(bus->manager, name, replace, message, &text);
@@ -164,7 +165,7 @@ int method_stop(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	r = polkit_check(bus, message, ACTION_MANAGE_MACHINES, name, "stop", method_stop, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = keep_request(bus, message, error);
+	r = keep_request(bus, message, false, error);
 	if (r < 0)
 		return r;
 	r = manager_stop_machine(bus->manager, name, how, timeout_usec, message, &text);
@@ -189,7 +190,7 @@ int method_reboot(sd_bus_message *message, void *userdata, sd_bus_error *error)
 		bus, message, ACTION_MANAGE_MACHINES, name, "reboot", method_reboot, error);
 	if (r <= 0)
 		return r < 0 ? r : 1;
-	r = keep_request(bus, message, error);
+	r = keep_request(bus, message, false, error);
 	if (r < 0)
 		return r;
 	r = manager_reboot_machine(bus->manager, name, how == STOP_FORCE, message, &text);
@@ -225,13 +226,13 @@ int method_running_machine(
 	return 0;
 }
 
-int request_new(struct bus *bus, sd_bus_message *message, const struct machine *machine,
-	struct request **ret, sd_bus_error *error)
+static int request_make(struct bus *bus, sd_bus_message *message, const struct machine *machine,
+	bool is_query, struct request **ret, sd_bus_error *error)
 {
 	struct request *request;
 	int r;
 
-	r = keep_request(bus, message, error);
+	r = keep_request(bus, message, is_query, error);
 	if (r < 0)
 		return r;
 	request = malloc(sizeof(*request));
@@ -243,11 +244,18 @@ int request_new(struct bus *bus, sd_bus_message *message, const struct machine *
 		.bus = bus,
 		.message = message,
 		.leader = machine->leader,
+		.is_query = is_query,
 		.master_fd = -EBADF,
 	};
 	snprintf(request->name, sizeof(request->name), "%s", machine->name);
 	*ret = request;
 	return 0;
+}
+
+int request_new(struct bus *bus, sd_bus_message *message, const struct machine *machine,
+	struct request **ret, sd_bus_error *error)
+{
+	return request_make(bus, message, machine, false, ret, error);
 }
 
 int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name,
@@ -256,7 +264,16 @@ int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name
 	int r;
 
 	r = method_running_machine(bus, name, ret_machine, error);
-	return r < 0 ? r : request_new(bus, message, *ret_machine, ret, error);
+	return r < 0 ? r : request_make(bus, message, *ret_machine, false, ret, error);
+}
+
+int request_query_worker(struct bus *bus, sd_bus_message *message, const char *name,
+	struct machine **ret_machine, struct request **ret, sd_bus_error *error)
+{
+	int r;
+
+	r = method_running_machine(bus, name, ret_machine, error);
+	return r < 0 ? r : request_make(bus, message, *ret_machine, true, ret, error);
 }
 
 void request_fail(struct request *request, int code, const char *text)
@@ -326,18 +343,18 @@ void request_done(void *userdata, int error, const struct vmm_control_message *a
 	request_free(request);
 }
 
-int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
-	const void *payload, size_t size, method_replier replier, sd_bus_error *error)
+/* Takes the request over. */
+static int send_request(struct request *request, struct machine *machine,
+	const struct control_call *what, method_replier replier, sd_bus_error *error)
 {
-	struct machine *machine = NULL;
-	struct request *request;
+	struct control_call call = *what;
 	int r;
 
-	r = request_to_worker(bus, message, name, &machine, &request, error);
-	if (r < 0)
-		return r;
 	request->replier = replier;
-	r = control_request(machine->control, type, payload, size, -EBADF, request_done, request);
+	call.is_query = request->is_query;
+	call.done = request_done;
+	call.userdata = request;
+	r = control_call(machine->control, &call);
 	if (r < 0) {
 		request_free(request);
 		return bus_error_set(error, r, NULL);
@@ -345,15 +362,32 @@ int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name
 	return 1;
 }
 
+int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name, uint32_t type,
+	const void *payload, size_t size, method_replier replier, sd_bus_error *error)
+{
+	const struct control_call call = { .type = type, .payload = payload, .size = size };
+	struct machine *machine = NULL;
+	struct request *request;
+	int r;
+
+	r = request_to_worker(bus, message, name, &machine, &request, error);
+	return r < 0 ? r : send_request(request, machine, &call, replier, error);
+}
+
 int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
 	method_replier replier, sd_bus_error *error)
 {
+	const struct control_call call = { .type = type };
+	struct machine *machine = NULL;
 	char buffer[VMM_NAME_SIZE];
+	struct request *request;
 	const char *name;
 	int r;
 
 	r = method_machine_name(bus, message, buffer, &name, error);
-	return r < 0 ? r : method_ask_worker(bus, message, name, type, NULL, 0, replier, error);
+	if (r >= 0)
+		r = request_query_worker(bus, message, name, &machine, &request, error);
+	return r < 0 ? r : send_request(request, machine, &call, replier, error);
 }
 
 static int simple_request(sd_bus_message *message, struct bus *bus, const char *verb, uint32_t type,

@@ -17,6 +17,7 @@ struct request {
 	sd_bus_message *reply;    /* owned: what is there of it so far, or NULL */
 	char name[VMM_NAME_SIZE]; /* of the machine, and its worker */
 	pid_t leader;
+	bool is_query;          /* everybody may ask */
 	unsigned int count;     /* of what is in it */
 	int master_fd;          /* owned: a console's, or -EBADF */
 	char path[64];          /* of its other side */
@@ -32,6 +33,9 @@ int request_new(struct bus *bus, sd_bus_message *message, const struct machine *
 	struct request **ret, sd_bus_error *error);
 /* The two together: what is asked of a worker in more than one message. */
 int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name,
+	struct machine **ret_machine, struct request **ret, sd_bus_error *error);
+/* As that, for what everybody may ask: against BUS_MAX_OPEN_REQUESTS. */
+int request_query_worker(struct bus *bus, sd_bus_message *message, const char *name,
 	struct machine **ret_machine, struct request **ret, sd_bus_error *error);
 void request_free(struct request *request);
 

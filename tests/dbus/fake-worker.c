@@ -8,6 +8,7 @@
  *   slow          is never ready
  *   deaf          does not follow the power button and SIGTERM
  *   silent        answers no request
+ *   mute          answers no question for counters, memory and devices
  *   garbage       answers with bytes that are no message
  *   flood         sends events without end
  *   impostor      greets as another machine
@@ -172,6 +173,10 @@ static void serve_client(struct fake *fake, int *client)
 		return;
 	}
 	if (has(fake, "silent") && message.header.type != VMM_CONTROL_GET_STATUS)
+		return;
+	if (has(fake, "mute") && (message.header.type == VMM_CONTROL_GET_STATS ||
+					 message.header.type == VMM_CONTROL_GET_MEMORY ||
+					 message.header.type == VMM_CONTROL_GET_DEVICE))
 		return;
 	answer(fake, *client, &message, passed.n_fds > 0 ? TAKE_FD(passed.fds[0]) : -EBADF);
 }

@@ -62,6 +62,35 @@ START_TEST(test_flood)
 }
 END_TEST
 
+/* What everybody may ask does not take the places of what few may do. */
+START_TEST(test_many_questions)
+{
+	static const char *const questions[] = { "GetMachineStats", "GetMachineMemory",
+		"ListMachineDevices" };
+	DBusConnection *bus = bus_open_watching(), *other = bus_open();
+	DBusPendingCall *pending[120];
+	const char *name = "mute";
+
+	put_machine("mute", "mute", "");
+	start_machine(bus, "mute", "done");
+	for (size_t i = 0; i < ARRAY_SIZE(pending); i++)
+		pending[i] = call_async(other, MANAGER, MANAGER_I,
+			questions[i % ARRAY_SIZE(questions)], STRING(name), END);
+	/* They have come before. */
+	call_fails(other, "org.vmmd1.LimitsExceeded", NULL, MANAGER, MANAGER_I, questions[0],
+		STRING(name), END);
+	call_ok(bus, MANAGER, MANAGER_I, "PauseMachine", STRING(name), U64(none), END);
+	call_ok(bus, MANAGER, MANAGER_I, "ResumeMachine", STRING(name), U64(none), END);
+	stop_machine(bus, "mute", "acpi", "done");
+	for (size_t i = 0; i < ARRAY_SIZE(pending); i++) {
+		dbus_pending_call_cancel(pending[i]);
+		dbus_pending_call_unref(pending[i]);
+	}
+	bus_close(other);
+	bus_close(bus);
+}
+END_TEST
+
 START_TEST(test_bad_text)
 {
 	DBusConnection *bus = bus_open_watching();
@@ -84,4 +113,5 @@ void add_hostile_tests(TCase *tcase)
 	tcase_add_test(tcase, test_garbage);
 	tcase_add_test(tcase, test_flood);
 	tcase_add_test(tcase, test_bad_text);
+	tcase_add_test(tcase, test_many_questions);
 }
