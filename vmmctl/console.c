@@ -42,8 +42,8 @@ struct console {
 	bool input_open;  /* stdin has not ended */
 	bool opened_once; /* later opens replay nothing */
 	bool saw_escape_sequence;
-	bool stop_on_signal;
-	int signal; /* that ends the program; 0: none */
+	bool is_run; /* by us: signals stop it, and it may have ended before it was attached to */
+	int signal;  /* that ends the program; 0: none */
 	unsigned n_stops;
 	uint64_t ended_nsec; /* when the machine was seen to have ended; 0: not yet */
 	unsigned n_escapes;
@@ -124,7 +124,7 @@ static int open_terminal(struct console *console)
 		console->terminal_fd = fd;
 		console->opened_once = true;
 		pass_size(console);
-	} else if (console->opened_once &&
+	} else if ((console->opened_once || console->is_run) &&
 		   sd_bus_error_has_names(&error, "org.vmmd1.MachineNotRunning",
 			   "org.vmmd1.MachineBusy", "org.vmmd1.NoSuchMachine",
 			   SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_NO_REPLY)) {
@@ -253,7 +253,7 @@ static bool read_signal(struct console *console, enum console_end *ret_end)
 		pass_size(console);
 		return true;
 	default:
-		if (console->stop_on_signal) {
+		if (console->is_run) {
 			ask_to_stop(console);
 			return true;
 		}
@@ -381,7 +381,7 @@ static void say_goodbye(const struct console *console, enum console_end end)
 		ctl_note(console->ctl, "\nMachine %s has ended.", console->watch->name);
 }
 
-enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool stop_on_signal)
+enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool is_run)
 {
 	enum console_end end = CONSOLE_FAILED;
 	struct console *console = must_alloc(calloc(1, sizeof(*console)));
@@ -394,14 +394,14 @@ enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool stop_
 	console->input_is_tty = isatty(STDIN_FILENO) == 1;
 	console->output_is_tty = isatty(STDOUT_FILENO) == 1;
 	console->input_open = true;
-	console->stop_on_signal = stop_on_signal;
+	console->is_run = is_run;
 	console->signal_fd = block_signals(&before);
 	if (console->signal_fd < 0) {
 		ctl_error("signals cannot be read: %s", strerror(-console->signal_fd));
 		free(console);
 		return CONSOLE_FAILED;
 	}
-	if (open_terminal(console) > 0) {
+	if (open_terminal(console) >= 0) {
 		if (console->input_is_tty) {
 			ctl_note(ctl,
 				"Connected to machine %s. Press ^] three times within 1s to "

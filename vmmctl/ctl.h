@@ -275,8 +275,9 @@ enum console_end {
 };
 
 /* Attaches stdin and stdout to the console of a machine that watch follows, over its reboots.
- * stop_on_signal: SIGTERM, SIGHUP and SIGINT stop the machine instead of the program. */
-enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool stop_on_signal);
+ * is_run: SIGTERM, SIGHUP and SIGINT stop the machine instead of the program, and one that has
+ * ended already has ended. */
+enum console_end console_attach(struct ctl *ctl, struct watch *watch, bool is_run);
 
 /* ---- config-verbs.c ---- */
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* run: makes a .vm file of the command line, has vmmd run it, attaches to it, and ends with it. */
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 
 #include "base/util.h"
 #include "config.h"
@@ -149,14 +152,92 @@ static void tell_failure(const struct ctl *ctl, const struct watch *watch)
 	hint_at_log(ctl, watch->name);
 }
 
+/*
+ * Signals while the machine starts: they are to stop it, and not to leave it behind. The first one
+ * during the call that makes it is noted, and a second one ends the program: somebody may be asked
+ * for a password. After that they are blocked and read, as the console does.
+ */
+static volatile sig_atomic_t was_signalled;
+
+static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+static void note_signal(int number)
+{
+	was_signalled = 1;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = note_signal, .sa_flags = (int)SA_RESETHAND };
+
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
+		struct sigaction before;
+
+		/* nohup */
+		if (sigaction(stop_signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+			sigaction(stop_signals[i], &action, NULL);
+	}
+}
+
+static void release_signals(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
+		struct sigaction now;
+
+		if (sigaction(stop_signals[i], NULL, &now) == 0 && now.sa_handler == note_signal)
+			signal(stop_signals[i], SIG_DFL);
+	}
+}
+
+/* The descriptor to read them from, or a negative errno. */
+static int block_stop_signals(sigset_t *ret_before)
+{
+	sigset_t signals;
+	int fd;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
+		sigaddset(&signals, stop_signals[i]);
+	fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0 || sigprocmask(SIG_BLOCK, &signals, ret_before) < 0)
+		return -errno;
+	return fd;
+}
+
+static void ask_to_stop(struct ctl *ctl, const char *name, const char *how)
+{
+	ctl_note(ctl, "Stopping %s.", name);
+	sd_bus_call_method_async(ctl->bus, NULL, VMMD_NAME, VMMD_PATH, VMMD_MANAGER, "StopMachine",
+		NULL, NULL, "sstt", name, how, UINT64_C(0), UINT64_C(0));
+}
+
+/* Until something comes from vmmd or by a signal. */
+static int wait_for_start(struct ctl *ctl, const char *name, int signal_fd)
+{
+	struct pollfd fds[2] = {
+		{ .fd = signal_fd, .events = POLLIN },
+		{ .fd = sd_bus_get_fd(ctl->bus), .events = (short)sd_bus_get_events(ctl->bus) },
+	};
+	struct signalfd_siginfo info;
+
+	if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		ask_to_stop(ctl, name, was_signalled ? "force" : "auto");
+		was_signalled = 1;
+	}
+	return 0;
+}
+
 /* Starts it and waits for the start: 0, or a negative errno after telling. */
-static int start(struct ctl *ctl, struct watch *watch, int fd)
+static int start(struct ctl *ctl, struct watch *watch, int fd, int *ret_signal_fd, sigset_t *before)
 {
 	sd_bus_message *reply = NULL;
 	struct jobs jobs = {};
 	const char *path;
 	int r;
 
+	catch_signals();
 	r = jobs_begin(ctl, &jobs);
 	if (r == 0)
 		r = ctl_call(ctl, watch->name, "RunTransientMachine", &reply, "sht", watch->name,
@@ -168,17 +249,19 @@ static int start(struct ctl *ctl, struct watch *watch, int fd)
 		else
 			jobs_add(&jobs, path, watch->name);
 	}
+	*ret_signal_fd = block_stop_signals(before);
+	if (r >= 0 && was_signalled)
+		ask_to_stop(ctl, watch->name, "auto");
 	while (r >= 0 && jobs.n_pending > 0 && !jobs.lost) {
 		r = sd_bus_process(ctl->bus, NULL);
 		if (r == 0)
-			r = sd_bus_wait(ctl->bus, UINT64_MAX);
-		if (r == -EINTR)
-			r = 0;
+			r = wait_for_start(ctl, watch->name, *ret_signal_fd);
 		if (r < 0)
 			ctl_bus_error(ctl, watch->name, NULL, r);
 	}
 	if (r >= 0 && jobs.n_pending == 0 && strcmp(jobs.items[0].result, "done") != 0) {
-		tell_failure(ctl, watch);
+		if (!was_signalled)
+			tell_failure(ctl, watch);
 		r = -EIO;
 	}
 	sd_bus_message_unref(reply);
@@ -189,14 +272,17 @@ static int start(struct ctl *ctl, struct watch *watch, int fd)
 static int run(struct ctl *ctl, const char *name, int fd)
 {
 	enum console_end end = CONSOLE_FAILED;
+	CLEANUP(close_p) int signal_fd = -EBADF;
 	struct watch watch = {};
+	sigset_t before;
 	int r;
 
 	ctl_open_agent(ctl);
+	sigprocmask(SIG_SETMASK, NULL, &before);
 	r = watch_begin(ctl, &watch, name);
 	if (r == 0)
-		r = start(ctl, &watch, fd);
-	if (r == 0 && ctl->detach) {
+		r = start(ctl, &watch, fd, &signal_fd, &before);
+	if (r == 0 && ctl->detach && !was_signalled) {
 		ctl_note(ctl, "Machine %s runs.", name);
 	} else if (r == 0) {
 		end = console_attach(ctl, &watch, true);
@@ -205,11 +291,13 @@ static int run(struct ctl *ctl, const char *name, int fd)
 				"It goes on: vmmctl console %s attaches again, vmmctl stop %s ends "
 				"it.",
 				name, name);
-		else if (end == CONSOLE_ENDED)
-			r = watch_wait(ctl, &watch);
-		else
+		else if (end == CONSOLE_FAILED)
 			r = -EIO;
 	}
+	release_signals();
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (end == CONSOLE_ENDED)
+		r = watch_wait(ctl, &watch);
 	watch_finish(&watch);
 	return r < 0 ? EXIT_FAILURE : r;
 }

@@ -6,6 +6,7 @@
  *
  *   exit=N        ends with N once it is ready
  *   slow          is never ready
+ *   shy           ends with 70 when somebody asks for its console
  *   deaf          does not follow the power button and SIGTERM
  *   silent        answers no request
  *   mute          answers no question for counters, memory and devices
@@ -95,6 +96,8 @@ static void open_console(
 	struct vmm_control_console console = message->console;
 	char text[64];
 
+	if (has(fake, "shy"))
+		leave(fake, VMM_END_PANIC, VMM_WORKER_EXIT_CRASH);
 	if (console_fd < 0) {
 		vmm_control_send_failure(fd, &message->header, -EBADF, "no terminal");
 		return;

@@ -4,10 +4,13 @@
  * states, signals, ends. What they are made from is in life-resources.c, workers that lie in
  * life-hostile.c, and a vmmd that is killed under them in life-recovery.c.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 #include "base/util.h"
@@ -339,6 +342,60 @@ START_TEST(test_transient)
 }
 END_TEST
 
+static pid_t start_run(const char *command_line, const char *more)
+{
+	char kernel[128], append[64];
+	pid_t pid;
+
+	snprintf(kernel, sizeof(kernel), "--kernel=%s/kernel", env_root);
+	snprintf(append, sizeof(append), "--append=%s", command_line);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		setenv("DBUS_SYSTEM_BUS_ADDRESS", env_bus_address, 1);
+		close(STDIN_FILENO);
+		open("/dev/null", O_RDONLY);
+		execl(VMMCTL, VMMCTL, "run", "--name=brief", kernel, append, more, NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* What vmmctl run ends with is how the machine has ended, however soon. */
+START_TEST(test_run_ends_at_once)
+{
+	DBusConnection *bus = bus_open_watching();
+	int status;
+
+	ck_assert_int_gt(waitpid(start_run("shy", NULL), &status, 0), 0);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 70, "0x%x", status);
+	wait_gone(bus, "brief");
+	bus_close(bus);
+}
+END_TEST
+
+/* A signal while the machine starts does not leave it behind. */
+START_TEST(test_run_interrupted)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	DBusConnection *bus = bus_open_watching();
+	int status;
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		pid_t pid = start_run("slow", i == 1 ? "--detach" : NULL);
+
+		dbus_message_unref(wait_signal(bus, MANAGER_I, "MachineNew"));
+		wait_state(bus, "brief", "starting");
+		kill(pid, signals[i]);
+		wait_gone(bus, "brief");
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 1, "0x%x", status);
+		ck_assert(!file_exists("run/vmm/brief.vm"));
+	}
+	bus_close(bus);
+}
+END_TEST
+
 START_TEST(test_undefine_running)
 {
 	DBusConnection *bus = bus_open_watching();
@@ -385,6 +442,8 @@ int main(void)
 	add_resource_tests(life);
 	tcase_add_test(life, test_console);
 	tcase_add_test(life, test_transient);
+	tcase_add_test(life, test_run_ends_at_once);
+	tcase_add_test(life, test_run_interrupted);
 	tcase_add_test(life, test_undefine_running);
 	add_hostile_tests(life);
 	tcase_add_test(life, test_nothing_left);
