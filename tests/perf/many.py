@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-from monitors import activity, own_memory
+from monitors import activity, first_in_line, own_memory
 from report import Row
 
 MIB = 1 << 20
@@ -43,8 +43,9 @@ def creation(bench):
             # A worker's own build starts it: the two agree on its command line.
             build = next((m.build for m in bench.monitors if m.name == name), bench.build)
             command = [os.path.join(build, 'tests', 'perf', 'creation'), *args]
-            output = subprocess.run(command, stdout=subprocess.PIPE,
-                                    stdin=subprocess.DEVNULL, timeout=300, check=True).stdout
+            with first_in_line():
+                output = subprocess.run(command, stdout=subprocess.PIPE,
+                                        stdin=subprocess.DEVNULL, timeout=300, check=True).stdout
             values = dict(line.split() for line in output.decode().splitlines())
             rate.add(name, float(values['RATE']))
             cpu.add(name, float(values['CPU']))

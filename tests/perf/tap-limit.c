@@ -63,7 +63,7 @@ static int open_tap(const char *name)
 	return fd;
 }
 
-/* Close together, in huge pages where there are some, and untouched, as a guest's frames are. */
+/* Close together, in huge pages where there are some: the best that memory can be. */
 static void make_room(size_t size)
 {
 	size_t stride = (sizeof(*frames[0]) + size + 63) & ~(size_t)63;
@@ -73,6 +73,7 @@ static void make_room(size_t size)
 	if (!room)
 		fail("memory");
 	madvise(room, all, MADV_HUGEPAGE);
+	memset(room, 0, all);
 	for (unsigned int i = 0; i < N_FRAMES; i++)
 		frames[i] = (struct frame *)(room + i * stride);
 }
