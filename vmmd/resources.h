@@ -36,7 +36,7 @@ struct resources_order {
 	/* Where the units of back ends have their sockets; NULL: there are no units. */
 	const char *backend_dir;
 	unsigned int lock_patience_msec; /* for a drive that is locked */
-	const char *run_dir; /* see tap_open() */
+	const char *run_dir;             /* see tap_open() */
 	/* TAKE_BACKEND: which device. */
 	enum vmm_device_kind kind;
 	const char *device;

@@ -2,7 +2,7 @@
 /*
  * The bench guest: virtio-net, one queue pair (VIRTIO 1.2, 5.1), until n frames have passed:
  *
- *	bench=net op=send|receive size=BYTES n=N
+ *	bench=net op=send|receive size=BYTES n=N [to=all]
  *
  * Sent frames are IPv4 with TCP, from their Ethernet header on size bytes long; those that no
  * wire could carry are left to be cut, as an operating system does. Receive buffers are pages and
@@ -50,6 +50,9 @@ static void make_frame(uint8_t *at, uint64_t size)
 		*header =
 			(struct net_header){ 1, 1, FRAME_HEADERS_BYTES, SEGMENT_BYTES, 34, 16, 0 };
 	frame[0] = frame[6] = 2;
+	/* Where others than the host are to see it. */
+	for (unsigned int i = 0; i < 6 && option_is("to", "all"); i++)
+		frame[i] = 0xff;
 	frame[12] = 8;
 	ip[0] = 0x45;
 	*(uint16_t *)(ip + 2) = swap16(size - 14);
