@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# shellcheck shell=bash disable=SC2154 # run and lib.sh set what tests use
+# shellcheck shell=bash disable=SC2154,SC2016 # run and lib.sh set what tests use; perl expands
 #
 # Networks of machines that ask for no right on the host's.
 
@@ -81,6 +81,76 @@ user_network() {
 	ip link delete uplink 2>/dev/null || :
 }
 
+# forwarded PROTOCOL ADDRESS PORT: what comes back of "hello", said by the command "${from[@]}".
+forwarded() {
+	"${from[@]}" perl -MIO::Socket::IP -e '
+		alarm 2;
+		my ($protocol, $address, $port) = @ARGV;
+		my $s = IO::Socket::IP->new(PeerHost => $address, PeerPort => $port,
+			Type => $protocol eq "tcp" ? SOCK_STREAM : SOCK_DGRAM) or exit;
+		$s->send("hello");
+		$s->recv(my $answer, 100);
+		print $answer' "$@" 2>/dev/null || :
+}
+
+comes_back() {
+	[[ $(forwarded "${@:1:3}") == "$4" ]]
+}
+
+# Another host, 192.0.2.9 and 2001:db8::9, where the default routes lead.
+have_neighbour() {
+	ip netns add outside
+	ip link add uplink type veth peer name eth0 netns outside || skip "no veth: $(uname -r)"
+	ip address add 192.0.2.2/24 dev uplink
+	ip -6 address add 2001:db8::2/64 dev uplink nodad
+	ip link set uplink up
+	ip -n outside address add 192.0.2.9/24 dev eth0
+	ip -n outside -6 address add 2001:db8::9/64 dev eth0 nodad
+	ip -n outside link set eth0 up
+	ip route add default via 192.0.2.1 dev uplink
+	ip -6 route add default via 2001:db8::1 dev uplink
+}
+
+# Each protocol and each family, with a guest that answers to all, from this host and from another. By
+# UDP, passt of Debian 12 with --no-map-gw brings back no answers to programs of its own host.
+user_forwards() {
+	local to listening protocol address port guest_port
+	local -a from=(env)
+	command -v passt >/dev/null || skip "passt is not installed"
+	have_neighbour
+	writer_machine fake
+	printf '[Network]\nName=lan\nUser=yes\nForward=%s\n' \
+		'udp:127.0.0.1:18053:53 tcp:127.0.0.1:18080:80' >>/etc/vmm/fake.vm
+	echo 'Forward=udp:[2001:db8::2]:18054:54 tcp:[::1]:18081:81 tcp:18082:82 udp:18055:55' >>/etc/vmm/fake.vm
+	systemctl daemon-reload
+	systemd-run -q --unit=fake-guest -p Wants=vmm-network@fake:lan.socket \
+		-p Wants=vmm-network@fake:lan.service -p After=vmm-network@fake:lan.socket \
+		perl "$here/fake-guest" /run/vmmd/backend/network-fake:lan
+	eventually 20 "the forwarded port" listens -t 18080
+	listening=$(ss -Hlntu)
+	for to in 127.0.0.1:18053 127.0.0.1:18080 '[2001:db8::2]:18054' '[::1]:18081'; do
+		[[ $listening == *" $to "* ]] || fail "nothing listens at $to alone: $listening"
+	done
+	for to in 'tcp 127.0.0.1 18080 80' 'tcp ::1 18081 81' 'tcp 192.0.2.2 18082 82' 'tcp 2001:db8::2 18082 82' \
+		outside 'tcp 192.0.2.2 18082 82' 'tcp 2001:db8::2 18082 82' 'udp 192.0.2.2 18055 55' \
+		'udp 2001:db8::2 18055 55' 'udp 2001:db8::2 18054 54'; do
+		if [[ $to == outside ]]; then
+			from=(ip netns exec outside)
+			continue
+		fi
+		read -r protocol address port guest_port <<<"$to"
+		eventually 10 "an answer to $to" comes_back "$protocol" "$address" "$port" "$guest_port hello"
+	done
+	# An address is that one and no other.
+	equals "at another address" "$(forwarded tcp 192.0.2.2 18080)" ''
+	equals "at another family's" "$(forwarded tcp 2001:db8::2 18080)" ''
+	equals "at another address, by UDP" "$(forwarded udp 192.0.2.2 18053)" ''
+	systemctl stop fake-guest
+	eventually 20 "the end of passt" passt_is fake:lan inactive
+	ip link delete uplink
+	ip netns delete outside
+}
+
 # The uid of passt before it has shut itself into a user namespace of its own, as the kernel sees it outside.
 passt_uid() {
 	stat -c %u "/proc/$(passt_pid "$1")"
@@ -113,6 +183,9 @@ user_each_its_own() {
 		done
 		setpriv --reuid="${uids[i]}" --clear-groups kill -0 "${pids[i]}"
 	done
+	# One has no unit that comes later than its machine.
+	fails vmmctl attach-network one more User=yes 2>"$TEST_DIR/said"
+	matches "why not" "$(<"$TEST_DIR/said")" '\[Network\] User=: its unit is made of the \.vm file'
 	hard_stop one
 	hard_stop two
 	ip link delete uplink 2>/dev/null || :
@@ -215,4 +288,5 @@ add_soak macvtap-traffic 200 macvtap_traffic ""
 add_soak macvtap-vhost 200 macvtap_traffic Vhost=yes
 add_soak traffic 400 user_traffic
 add_soak user 120 user_network
+add_soak user-forwards 200 user_forwards
 add_soak user-each-its-own 120 user_each_its_own

@@ -245,6 +245,6 @@ backing_file_too_late() {
 
 add_soak what-is-there 120 what_is_there
 add_soak something-else 120 something_else
-add_soak exchanged 300 exchanged 30
+add_soak exchanged 300 exchanged 20
 add_soak backing-file 60 backing_file
 add_soak backing-file-too-late 60 backing_file_too_late

@@ -490,6 +490,18 @@ static const struct {
 		"t.vm:5: [Drive] Path=: \"%s/locked\" is in use by another machine or program" },
 	{ "[Boot]\nKernel=%s/k\n[Network]\nName=n\nBridge=nobridge0\n",
 		"t.vm:3: [Network]: \"n\": nobridge0: No such device" },
+	/* What needs a unit, where there are none. */
+	{ "[Boot]\nKernel=%s/k\n[Network]\nName=n\nUser=yes\n",
+		"t.vm:5: [Network] User=: needs a unit of its own, and vmmd runs without systemd "
+		"(--spawn=direct); Socket= of a back end that you start works here too" },
+	{ "[Boot]\nKernel=%s/k\n[Share]\nTag=t\nPath=%s\n",
+		"t.vm:5: [Share] Path=: needs a unit of its own, and vmmd runs without systemd "
+		"(--spawn=direct); Socket= of a back end that you start works here too" },
+	{ "[Boot]\nKernel=%s/k\n[Drive]\nName=d\nFormat=qcow2\nPath=%s/d\n",
+		"t.vm:6: [Drive] Format=: needs a unit of its own, and vmmd runs without systemd "
+		"(--spawn=direct); Socket= of a back end that you start works here too" },
+	{ "[Boot]\nKernel=%s/k\n[Share]\nTag=t\nPath=%s/k\n",
+		"t.vm:5: [Share] Path=: \"%s/k\" is no directory" },
 };
 
 START_TEST(test_openings)
