@@ -197,10 +197,11 @@ run_output() {
 
 # For the reports of failures.
 machine_logs() {
-	local _
+	local _ monitors
+	monitors=$(pgrep -d , 'vmmd-work|tinyv')
 	# Twice: whether a guest's vCPUs still do something.
 	for _ in 1 2; do
-		ps -L -p "$(pgrep -d , -x 'vmmd-worker|tinyvmm')" -o pid,tid,psr,stat,time,wchan:20,comm
+		[[ ! $monitors ]] || ps -L -p "$monitors" -o pid,tid,psr,stat,time,wchan:20,comm
 		sleep 1
 	done
 	systemctl --no-pager list-units --all 'vmm@*' 'vmm-drive@*' 'vmm-share@*' \
