@@ -17,11 +17,9 @@
 
 #include "base/util.h"
 #include "error.h"
-#include "image.h"
 #include "links.h"
 #include "macvtap.h"
-#include "resources.h"
-#include "serve.h"
+#include "resources-open.h"
 #include "tap.h"
 
 /* The system call filters and sector sizes of all: a drive is whole sectors. */
@@ -29,24 +27,10 @@ enum {
 	SECTOR_BYTES = 512,
 	LOCK_RETRY_USEC = 10000,
 	PMEM_BYTES = 2 << 20,
-	SERVE_TRIES = 3, /* of a source that is exchanged meanwhile */
 };
 
-struct opener {
-	const struct vm_config *config;
-	const struct resources_order *order;
-	enum resources_mode mode;
-	struct resources_result *result;
-	char *text;
-	size_t text_size;
-	/* Links that were made, which do not end with what is closed when something fails. */
-	int links[CONFIG_MAX_NETWORKS];
-	size_t n_links;
-};
-
-/* What is wrong, after "FILE:LINE: KEY: ". */
-__attribute__((format(printf, 5, 6))) static int refuse(struct opener *opener, int error,
-	const char *key, struct config_where where, const char *format, ...)
+int opener_refuse(struct opener *opener, int error, const char *key, struct config_where where,
+	const char *format, ...)
 {
 	const struct vm_config *config = opener->config;
 	char line[16] = "";
@@ -67,13 +51,13 @@ __attribute__((format(printf, 5, 6))) static int refuse(struct opener *opener, i
 	return error;
 }
 
-static void add_fd(struct opener *opener, int *fd)
+void opener_add_fd(struct opener *opener, int *fd)
 {
 	assert(opener->result->n_fds < RESOURCES_MAX_FDS);
 	opener->result->fds[opener->result->n_fds++] = TAKE_FD(*fd);
 }
 
-static const char *file_type(mode_t mode)
+const char *opener_file_type(mode_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFDIR:
@@ -91,18 +75,17 @@ static const char *file_type(mode_t mode)
 	}
 }
 
-/* r is what links_check() says of path. */
-static int judge_links(
+int opener_judge_links(
 	struct opener *opener, const char *key, struct config_where where, const char *path, int r)
 {
 	if (r == -EXDEV)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
 			"\"%s\" leads to what is somebody else's by a symbolic link that is not "
 			"root's",
 			path);
 	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\": %s", path,
-			strerror(-r));
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\": %s",
+			path, strerror(-r));
 	return 0;
 }
 
@@ -118,29 +101,30 @@ static int open_file(struct opener *opener, const char *key, const struct config
 	int r;
 
 	if (stat(path->value, &st) < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
-			path->value, strerror(errno));
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\": %s", path->value, strerror(errno));
 	if (!S_ISREG(st.st_mode) && !(block && S_ISBLK(st.st_mode)))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\" %s",
-			path->value, file_type(st.st_mode));
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\" %s", path->value, opener_file_type(st.st_mode));
 	/* A block device that is mounted, or open for itself elsewhere, is not to be written. */
 	if (S_ISBLK(st.st_mode) && (flags & O_ACCMODE) == O_RDWR && opener->mode != RESOURCES_CHECK)
 		flags |= O_EXCL;
 	/* May wait, for a file server or a lease: that is what the child and its time are for. */
 	fd = open(path->value, flags | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0 && errno == EBUSY)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" is mounted or in use", path->value);
 	if (fd < 0 && errno == EINVAL && (flags & O_DIRECT))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" is on a file system that cannot do Cache=direct", path->value);
 	if (fd < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where, "\"%s\": %s",
-			path->value, strerror(errno));
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+			"\"%s\": %s", path->value, strerror(errno));
 	if (fstat(fd, ret_st) < 0 || (ret_st->st_mode & S_IFMT) != (st.st_mode & S_IFMT))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, path->where,
 			"\"%s\" has just changed", path->value);
-	r = judge_links(opener, key, path->where, path->value, links_check(path->value, ret_st));
+	r = opener_judge_links(
+		opener, key, path->where, path->value, links_check(path->value, ret_st));
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);
@@ -169,7 +153,7 @@ static int open_kvm(struct opener *opener)
 		opener->result->exit_status = VMM_WORKER_EXIT_CONFIG;
 		return -VMMD_E_KVM_UNAVAILABLE;
 	}
-	add_fd(opener, &fd);
+	opener_add_fd(opener, &fd);
 	return 0;
 }
 
@@ -184,7 +168,7 @@ static int check_memory(struct opener *opener)
 	host_bytes = (uint64_t)info.totalram * info.mem_unit;
 	if (memory->value <= host_bytes)
 		return 0;
-	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Machine] Memory=", memory->where,
+	return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Machine] Memory=", memory->where,
 		"%ju MiB, more than the %ju MiB that this host has",
 		(uintmax_t)(memory->value >> 20), (uintmax_t)(host_bytes >> 20));
 }
@@ -200,24 +184,24 @@ static int open_boot(struct opener *opener)
 	if (r < 0)
 		return r;
 	if (st.st_size == 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
 			"[Boot] Kernel=", boot->kernel.where, "\"%s\" is empty",
 			boot->kernel.value);
-	add_fd(opener, &kernel_fd);
+	opener_add_fd(opener, &kernel_fd);
 	if (!boot->initrd.value)
 		return 0;
 	r = open_file(opener, "[Boot] Initrd=", &boot->initrd, O_RDONLY, false, &initrd_fd, &st);
 	if (r < 0)
 		return r;
 	if (st.st_size == 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
 			"[Boot] Initrd=", boot->initrd.where, "\"%s\" is empty",
 			boot->initrd.value);
 	if ((uint64_t)st.st_size >= opener->config->machine.memory_bytes.value)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
 			"[Boot] Initrd=", boot->initrd.where, "\"%s\" is larger than the memory",
 			boot->initrd.value);
-	add_fd(opener, &initrd_fd);
+	opener_add_fd(opener, &initrd_fd);
 	return 0;
 }
 
@@ -250,202 +234,11 @@ static int lock_drive(struct opener *opener, const struct config_drive *drive, i
 	if (r == 0)
 		return 0;
 	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
-			"\"%s\" cannot be locked: %s", drive->path.value, strerror(-r));
-	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Drive] Path=", drive->path.where, "\"%s\" cannot be locked: %s",
+			drive->path.value, strerror(-r));
+	return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
 		"\"%s\" is in use by another machine or program", drive->path.value);
-}
-
-/* ---- what somebody else serves ---- */
-
-static int connect_to(struct opener *opener, const char *key, struct config_where where,
-	const char *path, const char *unit)
-{
-	CLEANUP(close_p) int fd = -EBADF;
-	struct stat st;
-	int r;
-
-	/* One that is not there yet may come with the machine. */
-	if (opener->mode == RESOURCES_CHECK) {
-		if (stat(path, &st) < 0)
-			return 0;
-		if (S_ISSOCK(st.st_mode))
-			return judge_links(opener, key, where, path, links_check(path, &st));
-		return refuse(
-			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
-	}
-	r = backend_connect(path,
-		opener->mode == RESOURCES_TAKE_BACKEND ? RESOURCES_AGAIN_PATIENCE_MSEC
-						       : RESOURCES_START_PATIENCE_MSEC,
-		&fd);
-	if (r == -EXDEV)
-		return judge_links(opener, key, where, path, r);
-	if (r == -ENOTSOCK)
-		return refuse(
-			opener, -VMMD_E_BAD_CONFIGURATION, key, where, "\"%s\" is no socket", path);
-	if (r < 0 && unit)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
-			"the unit %s.socket does not listen: %s; systemctl daemon-reload makes it",
-			unit, strerror(-r));
-	if (r < 0) {
-		r = refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
-			"\"%s\": %s: its back end does not listen", path, strerror(-r));
-		/* It may be there when the unit is started again. */
-		opener->result->exit_status = VMM_WORKER_EXIT_FAILURE;
-		return r;
-	}
-	add_fd(opener, &fd);
-	return 0;
-}
-
-/* A device that a unit of ours serves. */
-struct served {
-	enum vmm_device_kind kind;
-	const char *device;
-	const char *path_key, *unit_key; /* whose mistake it is */
-	const struct config_string *path;
-	int open_flags;
-	enum config_format format;
-};
-
-/* Where it is asked for, and what it is called. */
-static int name_unit(struct opener *opener, const char *key, struct config_where where,
-	enum vmm_device_kind kind, const char *device, char socket[PATH_MAX], char unit[160])
-{
-	const char *dir = opener->order->backend_dir;
-	int r;
-
-	if (!dir)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
-			"needs a unit of its own, and vmmd runs without systemd (--spawn=direct); "
-			"Socket= of a back end that you start works here too");
-	r = backend_unit_socket(dir, kind, opener->config->name, device, socket, PATH_MAX);
-	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where, "%s", strerror(-r));
-	snprintf(unit, 160, "vmm-%s@%s:%s", backend_unit_kind(kind), opener->config->name, device);
-	return 0;
-}
-
-/* Holds what a unit is to serve, as it is now: whether it may, and that it is the same, is seen by
- * it. */
-static int open_source(struct opener *opener, const struct served *served, int *ret_fd)
-{
-	const struct config_string *path = served->path;
-	CLEANUP(close_p) int fd = open(path->value, O_PATH | O_CLOEXEC | served->open_flags);
-	const char *what = NULL;
-	struct stat st;
-	int r;
-
-	if (fd < 0 && errno == ENOTDIR && (served->open_flags & O_DIRECTORY))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
-			"\"%s\" is no directory", path->value);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
-			"\"%s\": %s", path->value, strerror(errno));
-	if (!(served->open_flags & O_DIRECTORY) && !S_ISREG(st.st_mode))
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
-			"\"%s\" %s", path->value, file_type(st.st_mode));
-	r = judge_links(
-		opener, served->path_key, path->where, path->value, links_check(path->value, &st));
-	if (r < 0)
-		return r;
-	if (served->format != CONFIG_FORMAT_RAW)
-		r = image_check(fd, served->format, &what);
-	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key, path->where,
-			"\"%s\"%s %s", path->value, what ? "" : ":", what ? what : strerror(-r));
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
-/*
- * systemd mounts the file or directory by its path, for a process that was perhaps there before the
- * file was exchanged by its owner, as is their right: then a new one is asked for, and all is
- * looked at again.
- */
-static int open_served(struct opener *opener, const struct served *served)
-{
-	bool again = opener->mode == RESOURCES_TAKE_BACKEND;
-	char socket[PATH_MAX], unit[160];
-	int r;
-
-	for (unsigned int i = 0; i < SERVE_TRIES; i++) {
-		CLEANUP(close_p) int source_fd = -EBADF, fd = -EBADF;
-
-		r = open_source(opener, served, &source_fd);
-		if (r >= 0)
-			r = name_unit(opener, served->unit_key, served->path->where, served->kind,
-				served->device, socket, unit);
-		if (r < 0 || opener->mode == RESOURCES_CHECK)
-			return r;
-		r = served_connect(socket, source_fd,
-			again ? RESOURCES_AGAIN_PATIENCE_MSEC : RESOURCES_START_PATIENCE_MSEC,
-			again ? SERVE_AGAIN_PATIENCE_MSEC : SERVE_PATIENCE_MSEC, &fd);
-		if (r >= 0) {
-			add_fd(opener, &fd);
-			return 0;
-		}
-		if (r != -ESTALE)
-			break;
-	}
-	if (r == -ESTALE)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->path_key,
-			served->path->where,
-			"\"%s\" is not what the unit %s.service has got to serve: it was exchanged "
-			"meanwhile, or the unit is made for another; systemctl daemon-reload makes it",
-			served->path->value, unit);
-	if (r == -ECONNRESET || r == -ETIMEDOUT || r == -EPROTO) {
-		r = refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->unit_key, served->path->where,
-			"the unit %s.service does not start: %s; journalctl -u %s.service may say why",
-			unit, strerror(-r), unit);
-		opener->result->exit_status = VMM_WORKER_EXIT_FAILURE;
-		return r;
-	}
-	return refuse(opener, -VMMD_E_BAD_CONFIGURATION, served->unit_key, served->path->where,
-		"the unit %s.socket does not listen: %s; systemctl daemon-reload makes it", unit,
-		strerror(-r));
-}
-
-static int open_image(struct opener *opener, const struct config_drive *drive)
-{
-	const struct served served = {
-		.kind = VMM_DEVICE_DRIVE,
-		.device = drive->name.value,
-		.path_key = "[Drive] Path=",
-		.unit_key = "[Drive] Format=",
-		.path = &drive->path,
-		.format = (enum config_format)drive->format.value,
-	};
-
-	return open_served(opener, &served);
-}
-
-static int open_share(struct opener *opener, const struct config_share *share)
-{
-	const struct served served = {
-		.kind = VMM_DEVICE_SHARE,
-		.device = share->tag.value,
-		.path_key = "[Share] Path=",
-		.unit_key = "[Share] Path=",
-		.path = &share->path,
-		.open_flags = O_DIRECTORY,
-	};
-
-	if (share->socket.value)
-		return connect_to(
-			opener, "[Share] Socket=", share->socket.where, share->socket.value, NULL);
-	return open_served(opener, &served);
-}
-
-static int open_user_network(struct opener *opener, const struct config_network *network)
-{
-	static const char *const key = "[Network] User=";
-	char socket[PATH_MAX], unit[160];
-	int r;
-
-	r = name_unit(opener, key, network->user.where, VMM_DEVICE_NETWORK, network->name.value,
-		socket, unit);
-	return r < 0 ? r : connect_to(opener, key, network->user.where, socket, unit);
 }
 
 /* The kernel's vhost. name: of the device and of its module, but for a letter. */
@@ -458,10 +251,10 @@ static int open_vhost(
 	snprintf(path, sizeof(path), "/dev/vhost-%s", name);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION, key, where,
 			"%s: %s: modprobe vhost_%s", path, strerror(errno), name);
 	if (opener->mode != RESOURCES_CHECK)
-		add_fd(opener, &fd);
+		opener_add_fd(opener, &fd);
 	return 0;
 }
 
@@ -483,10 +276,10 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 	int r;
 
 	if (drive->socket.value)
-		return connect_to(
+		return opener_connect(
 			opener, "[Drive] Socket=", drive->socket.where, drive->socket.value, NULL);
 	if (config_drive_has_unit(drive))
-		return open_image(opener, drive);
+		return opener_take_image(opener, drive);
 	if (drive->cache.value == CONFIG_CACHE_DIRECT)
 		flags |= O_DIRECT;
 	r = open_file(opener, "[Drive] Path=", &drive->path, flags,
@@ -495,23 +288,26 @@ static int open_drive(struct opener *opener, const struct config_drive *drive)
 		return r;
 	size = (uint64_t)st.st_size;
 	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &size) < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
-			"\"%s\": %s", drive->path.value, strerror(errno));
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Drive] Path=", drive->path.where, "\"%s\": %s", drive->path.value,
+			strerror(errno));
 	if (size == 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
-			"\"%s\" is empty", drive->path.value);
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Drive] Path=", drive->path.where, "\"%s\" is empty", drive->path.value);
 	if (size % SECTOR_BYTES != 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Drive] Path=", drive->path.where,
 			"\"%s\" has %ju bytes, which are not whole sectors of %d",
 			drive->path.value, (uintmax_t)size, SECTOR_BYTES);
 	if (drive->device.value == CONFIG_DEVICE_PMEM && size % PMEM_BYTES != 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION, "[Drive] Path=", drive->path.where,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+			"[Drive] Path=", drive->path.where,
 			"\"%s\" has %ju bytes, and Device=pmem takes whole 2M", drive->path.value,
 			(uintmax_t)size);
 	r = lock_drive(opener, drive, fd);
 	if (r < 0)
 		return r;
-	add_fd(opener, &fd);
+	opener_add_fd(opener, &fd);
 	return 0;
 }
 
@@ -532,7 +328,7 @@ static int open_macvtap(
 		r = macvtap_open(
 			&order, fds, &opener->links[opener->n_links], reason, sizeof(reason));
 	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
 			"[Network] MACVTap=", network->macvtap.where, "%s", reason);
 	opener->n_links += opener->mode != RESOURCES_CHECK;
 	return 0;
@@ -550,7 +346,7 @@ static int open_tap(
 		r = tap_open(opener->order->run_dir, opener->config->name, network, fds, reason,
 			sizeof(reason));
 	if (r < 0)
-		return refuse(opener, -VMMD_E_BAD_CONFIGURATION,
+		return opener_refuse(opener, -VMMD_E_BAD_CONFIGURATION,
 			network->zone.value ? "[Network] Zone=" : "[Network]",
 			network->zone.value ? network->zone.where : network->where, "\"%s\": %s",
 			network->name.value, reason);
@@ -564,16 +360,16 @@ static int open_network(struct opener *opener, const struct config_network *netw
 	int r;
 
 	if (network->user.value)
-		return open_user_network(opener, network);
+		return opener_take_user_network(opener, network);
 	if (network->socket.value)
-		return connect_to(opener, "[Network] Socket=", network->socket.where,
+		return opener_connect(opener, "[Network] Socket=", network->socket.where,
 			network->socket.value, NULL);
 	r = network->macvtap.value ? open_macvtap(opener, network, fds)
 				   : open_tap(opener, network, fds);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
-		add_fd(opener, &fds[i]);
+		opener_add_fd(opener, &fds[i]);
 	/* One for each pair of queues; to see whether there is any, one is enough. */
 	for (size_t i = 0; network->vhost.value && i < MAX(n, (size_t)1) && r >= 0; i++)
 		r = open_vhost(opener, "[Network] Vhost=", network->vhost.where, "net");
@@ -609,8 +405,8 @@ static int open_backend(struct opener *opener)
 			return open_network(opener, &config->networks[i]);
 	for (size_t i = 0; kind == VMM_DEVICE_SHARE && i < config->n_shares; i++)
 		if (strcmp(config->shares[i].tag.value, device) == 0)
-			return open_share(opener, &config->shares[i]);
-	return refuse(opener, -VMMD_E_NO_SUCH_DEVICE, "its devices", (struct config_where){},
+			return opener_take_share(opener, &config->shares[i]);
+	return opener_refuse(opener, -VMMD_E_NO_SUCH_DEVICE, "its devices", (struct config_where){},
 		"\"%.64s\" has no back end there", device);
 }
 
@@ -628,7 +424,7 @@ static int open_all(struct opener *opener)
 	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
 		r = open_network(opener, &config->networks[i]);
 	for (size_t i = 0; r >= 0 && i < config->n_shares; i++)
-		r = open_share(opener, &config->shares[i]);
+		r = opener_take_share(opener, &config->shares[i]);
 	if (r >= 0 && opener->mode != RESOURCES_TAKE_DEVICES)
 		r = open_vsock(opener, &config->vsock);
 	return r;
