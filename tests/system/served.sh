@@ -19,15 +19,19 @@ served_machine() {
 
 # server_of UNIT: the process of the server, below vmmd-serve.
 server_of() {
-	pgrep -P "$(systemctl show -P MainPID "vmm-$1.service")"
+	local pid
+	pid=$(systemctl show -P MainPID "vmm-$1.service")
+	[[ $pid != 0 ]] && pgrep -P "$pid"
 }
 
 server_runs() {
-	[[ $(systemctl show -P MainPID "vmm-$1.service") != 0 ]] && server_of "$1" >/dev/null
+	server_of "$1" >/dev/null
 }
 
+# It was killed: nothing is found while it is not started again.
 server_is_another() {
-	server_runs "$1" && [[ $(server_of "$1") != "$2" ]]
+	local pid
+	pid=$(server_of "$1") && [[ $pid != "$2" ]]
 }
 
 # mounted UNIT NAME: the file that is mounted there for the unit; also when its server has
