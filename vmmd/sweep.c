@@ -97,26 +97,26 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 	struct manager *manager = userdata;
 
 	manager->n_children--;
-	sd_event_source_unref(source);
-	return 0;
+	/* It was the event loop's own, which ends it where vmmd ends before the child. */
+	return sd_event_source_set_floating(source, false);
 }
 
 static int on_child_of_ended(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
 	struct manager *manager = userdata;
 
-	on_child(source, info, userdata);
+	int r = on_child(source, info, userdata);
+
 	manager->is_sweeping = false;
 	if (TAKE(manager->sweep_again, false))
 		sweep_ended(manager);
-	return 0;
+	return r;
 }
 
 /* Whether there is a child now. */
 static bool start(struct order *order, sd_event_child_handler_t handler)
 {
 	struct manager *manager = order->manager;
-	sd_event_source *reaper;
 	int indexes[MAX_CANDIDATES];
 	size_t n = list_candidates(indexes);
 	pid_t pid;
@@ -128,7 +128,7 @@ static bool start(struct order *order, sd_event_child_handler_t handler)
 		return false;
 	if (pid == 0)
 		child(order, indexes, n);
-	if (sd_event_add_child(manager->event, &reaper, pid, WEXITED, handler, manager) < 0)
+	if (sd_event_add_child(manager->event, NULL, pid, WEXITED, handler, manager) < 0)
 		return false;
 	manager->n_children++;
 	return true;
