@@ -384,6 +384,7 @@ watchdog() {
 	eventually 60 "watchdog" console_has "$name" 'its watchdog expired'
 	if [[ $action == restart ]]; then
 		eventually 30 "it starts again" restarts_reach "$name" 1
+		wait_unit "$name" 60 active
 		hard_stop "$name"
 	else
 		wait_end "$name" 30 70
