@@ -104,7 +104,6 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 static int on_child_of_ended(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
 	struct manager *manager = userdata;
-
 	int r = on_child(source, info, userdata);
 
 	manager->is_sweeping = false;
