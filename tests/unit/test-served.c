@@ -20,26 +20,11 @@
 #include "base/util.h"
 #include "image.h"
 #include "links.h"
+#include "temporary-dir.h"
 #include "unit.h"
 #include "worker/message.h"
 
 #define PATIENCE_MSEC 5000
-
-static char dir[32];
-
-static void make_dir(void)
-{
-	strcpy(dir, "/tmp/test-vmmd-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-static void remove_dir(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	ck_assert_int_eq(system(command), 0);
-}
 
 static const char *in_dir(const char *name)
 {
@@ -49,7 +34,7 @@ static const char *in_dir(const char *name)
 	return path;
 }
 
-static void make_file(const char *name, const void *data, size_t size)
+static void write_file(const char *name, const void *data, size_t size)
 {
 	int fd = open(in_dir(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -72,8 +57,8 @@ START_TEST(test_same)
 {
 	int one, same, other, directory, replaced;
 
-	make_file("one", "x", 1);
-	make_file("other", "x", 1);
+	write_file("one", "x", 1);
+	write_file("other", "x", 1);
 	one = open_path("one");
 	same = open(in_dir("one"), O_RDONLY | O_CLOEXEC);
 	other = open_path("other");
@@ -84,7 +69,7 @@ START_TEST(test_same)
 	ck_assert_int_eq(links_same(one, directory), -ESTALE);
 	/* Its name is another file's by now. */
 	ck_assert_int_eq(unlink(in_dir("one")), 0);
-	make_file("one", "x", 1);
+	write_file("one", "x", 1);
 	replaced = open_path("one");
 	ck_assert_int_eq(links_same(one, replaced), -ESTALE);
 	ck_assert_int_eq(links_same(one, same), 0);
@@ -148,7 +133,7 @@ START_TEST(test_images)
 
 	memcpy(data, images[_i].head, sizeof(images[_i].head));
 	strcpy(data + 512, images[_i].at_sector_1);
-	make_file("image", data, sizeof(data));
+	write_file("image", data, sizeof(data));
 	fd = open_path("image");
 	r = image_check(fd, images[_i].format, &what);
 	ck_assert_int_eq(r, images[_i].what ? -EMLINK : 0);
@@ -164,7 +149,7 @@ START_TEST(test_short_images)
 	int fd;
 
 	for (size_t size = 0; size < 16; size++) {
-		make_file("image", images[1].head, size);
+		write_file("image", images[1].head, size);
 		fd = open_path("image");
 		ck_assert_int_eq(
 			image_check(fd, CONFIG_FORMAT_QCOW2, &what), size < 16 ? 0 : -EMLINK);
@@ -234,8 +219,8 @@ START_TEST(test_stand_ins)
 	int listen_fd = listen_at("socket"), fd = -EBADF, judged_fd, status, n_before;
 	pid_t pid;
 
-	make_file("judged", "x", 1);
-	make_file("other", "x", 1);
+	write_file("judged", "x", 1);
+	write_file("other", "x", 1);
 	judged_fd = open_path("judged");
 	pid = fork();
 	if (pid == 0)
@@ -263,7 +248,7 @@ START_TEST(test_nobody_listens)
 {
 	int judged_fd, fd = -EBADF;
 
-	make_file("judged", "x", 1);
+	write_file("judged", "x", 1);
 	judged_fd = open_path("judged");
 	ck_assert_int_eq(served_connect(in_dir("socket"), judged_fd, 50, 50, &fd), -ENOENT);
 	close(listen_at("socket"));
@@ -340,8 +325,8 @@ START_TEST(test_serve)
 	int listen_fd = listen_at("socket"), judged_fd, fd = -EBADF, again = -EBADF;
 	pid_t pid;
 
-	make_file("judged", "x", 1);
-	make_file("other", "x", 1);
+	write_file("judged", "x", 1);
+	write_file("other", "x", 1);
 	judged_fd = open_path("judged");
 
 	/* It ends with its server, which ends with the connection. */
@@ -390,7 +375,7 @@ START_TEST(test_serve_is_stopped)
 	int listen_fd = listen_at("socket"), judged_fd, fd = -EBADF;
 	pid_t pid;
 
-	make_file("judged", "x", 1);
+	write_file("judged", "x", 1);
 	judged_fd = open_path("judged");
 	pid = start_serve(listen_fd, in_dir("judged"), "stays");
 	ck_assert_int_eq(served_connect(in_dir("socket"), judged_fd, 1000, PATIENCE_MSEC, &fd), 0);

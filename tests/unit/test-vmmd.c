@@ -17,6 +17,7 @@
 #include "spawn-systemd.h"
 #include "spec-fill.h"
 #include "tap.h"
+#include "temporary-dir.h"
 #include "unit.h"
 
 static const char whole[] =
@@ -423,34 +424,6 @@ START_TEST(test_vsock_host_ports)
 END_TEST
 
 /* ---- what is opened ---- */
-
-static char dir[64];
-
-static void make_dir(void)
-{
-	strcpy(dir, "/tmp/test-vmmd-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-static void remove_dir(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	ck_assert_int_eq(system(command), 0);
-}
-
-static void make_file(const char *name, size_t size)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
-	close(fd);
-}
 
 /* %s of text is the directory. */
 static struct vm_config *load_with_dir(const char *text)
