@@ -109,14 +109,26 @@ int text_to_fd(const char *text, size_t size)
 	return TAKE_FD(fd);
 }
 
-/* Copies a file to stdout under its name. */
-static int cat_file(const struct ctl *ctl, const char *path)
+/* Copies a file of a machine to stdout under its name, or to json. */
+static int cat_file(const struct ctl *ctl, const char *name, const char *path, bool is_first,
+	struct value *json)
 {
 	CLEANUP(free_p) char *text = NULL;
 	size_t size;
 
 	if (read_text(path, &text, &size) < 0)
 		return EXIT_FAILURE;
+	if (json) {
+		struct value object = value_object();
+
+		value_set(&object, "name", value_string(name));
+		value_set(&object, "path", value_string(path));
+		value_set(&object, "text", value_string(text));
+		value_append(json, object);
+		return EXIT_SUCCESS;
+	}
+	if (!is_first)
+		putchar('\n');
 	printf("%s# %s%s\n", ctl->colors ? COLOR_BOLD : "", path, ctl->colors ? COLOR_OFF : "");
 	fwrite(text, 1, size, stdout);
 	if (size > 0 && text[size - 1] != '\n')
@@ -124,7 +136,8 @@ static int cat_file(const struct ctl *ctl, const char *path)
 	return EXIT_SUCCESS;
 }
 
-static int cat_machine(const struct ctl *ctl, const char *root, const char *name)
+static int cat_machine(const struct ctl *ctl, const char *root, const char *name, bool is_first,
+	struct value *json)
 {
 	CLEANUP(config_free_p) struct vm_config *config = NULL;
 	CLEANUP(config_messages_finish) struct config_messages messages = {};
@@ -139,21 +152,20 @@ static int cat_machine(const struct ctl *ctl, const char *root, const char *name
 	}
 	r = config_load(root, name, &messages, &config);
 	if (r == 0) {
-		for (size_t i = 0; i < config->n_files; i++) {
-			if (i > 0)
-				putchar('\n');
-			status = MAX(status, cat_file(ctl, config->files[i]));
-		}
+		for (size_t i = 0; i < config->n_files; i++)
+			status = MAX(status,
+				cat_file(ctl, name, config->files[i], is_first && i == 0, json));
 		return status;
 	}
 	/* What is broken is shown all the more. */
-	status = cat_file(ctl, path);
+	status = cat_file(ctl, name, path, is_first, json);
 	print_messages(ctl, &messages, NULL);
 	return status;
 }
 
 int verb_cat(struct ctl *ctl, char **arguments)
 {
+	struct value list = value_array(), *json = ctl->json != JSON_OFF ? &list : NULL;
 	CLEANUP(free_p) char *root = NULL;
 	int status = EXIT_SUCCESS;
 
@@ -166,10 +178,12 @@ int verb_cat(struct ctl *ctl, char **arguments)
 	for (size_t i = 0; arguments[i]; i++) {
 		const char *name = ctl_machine_name(arguments[i]);
 
-		if (i > 0)
-			putchar('\n');
-		status = MAX(status, name ? cat_machine(ctl, root, name) : EXIT_FAILURE);
+		status = MAX(
+			status, name ? cat_machine(ctl, root, name, i == 0, json) : EXIT_FAILURE);
 	}
+	if (json)
+		ctl_print_json(ctl, json);
+	value_finish(&list);
 	return status;
 }
 
@@ -241,6 +255,43 @@ static int verify(struct ctl *ctl, const char *argument, struct value *json)
 	return status;
 }
 
+static void print_keys(const struct ctl *ctl)
+{
+	struct value list = value_array();
+	const struct config_key *key;
+	size_t n;
+
+	if (ctl->json == JSON_OFF) {
+		config_keys_print(stdout);
+		return;
+	}
+	for (key = config_keys(&n); n > 0; n--, key++) {
+		bool has_limits = key->type == CONFIG_TYPE_NUMBER || key->type == CONFIG_TYPE_SIZE;
+		struct value object = value_object(), choices = value_array();
+
+		value_set(&object, "section", value_string(key->section));
+		value_set(&object, "key", value_string(key->name));
+		value_set(&object, "type", value_string(config_type_name(key->type)));
+		value_set(&object, "required", value_bool(key->required));
+		value_set(&object, "default",
+			key->fallback ? value_string(key->fallback) : (struct value){});
+		if (has_limits) {
+			value_set(&object, "minimum", value_unsigned(key->minimum));
+			value_set(&object, "maximum", value_unsigned(key->maximum));
+		}
+		for (size_t i = 0; key->choices && key->choices[i]; i++)
+			value_append(&choices, value_string(key->choices[i]));
+		if (key->choices)
+			value_set(&object, "choices", choices);
+		else
+			value_finish(&choices);
+		value_set(&object, "description", value_string(key->doc));
+		value_append(&list, object);
+	}
+	ctl_print_json(ctl, &list);
+	value_finish(&list);
+}
+
 int verb_verify(struct ctl *ctl, char **arguments)
 {
 	CLEANUP(config_messages_finish) struct config_messages messages = {};
@@ -250,7 +301,7 @@ int verb_verify(struct ctl *ctl, char **arguments)
 	size_t n = 0;
 
 	if (ctl->keys) {
-		config_keys_print(stdout);
+		print_keys(ctl);
 		return EXIT_SUCCESS;
 	}
 	if (arguments[0]) {

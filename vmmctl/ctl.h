@@ -93,7 +93,8 @@ struct verb {
 	int min, max;          /* number of arguments; max -1: any */
 	enum verb_group group;
 	const char *summary;
-	const char *options; /* names of the options that it knows beside the common ones */
+	const char *options; /* names of the options that it knows beside the common ones; json is
+				one of them: whoever prints data must have it */
 	const char *details; /* for its help; NULL: none */
 	int (*run)(struct ctl *ctl, char **arguments);
 };
@@ -109,9 +110,6 @@ bool verb_has_option(const struct verb *verb, const char *option);
 
 /* The word of candidates (separated by blanks) that is nearest to word, NULL when none is near. */
 char *nearest_word(const char *word, const char *candidates);
-
-int help_all(FILE *stream);
-int help_verb(const struct verb *verb, FILE *stream);
 
 /* ---- pager.c ---- */
 

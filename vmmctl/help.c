@@ -37,7 +37,7 @@ static void print_option(FILE *stream, const struct option_info *option)
 	print_item(stream, item, option->help);
 }
 
-int help_all(FILE *stream)
+static int help_all(FILE *stream)
 {
 	fputs("vmmctl [OPTION...] VERB [ARGUMENT...]\n"
 	      "\n"
@@ -64,7 +64,7 @@ int help_all(FILE *stream)
 	return EXIT_SUCCESS;
 }
 
-int help_verb(const struct verb *verb, FILE *stream)
+static int help_verb(const struct verb *verb, FILE *stream)
 {
 	fprintf(stream, "vmmctl %s%s%s%s\n\n%s.\n", verb->name, verb->options ? " [OPTION...]" : "",
 		*verb->arguments != '\0' ? " " : "", verb->arguments, verb->summary);
@@ -103,23 +103,27 @@ static struct value text_to_json(const char *text)
 	return text ? value_string(text) : (struct value){};
 }
 
+static struct value verb_to_json(const struct verb *verb)
+{
+	struct value json = value_object();
+
+	value_set(&json, "name", value_string(verb->name));
+	value_set(&json, "aliases", words_to_json(verb->aliases));
+	value_set(&json, "group", value_string(group_titles[verb->group]));
+	value_set(&json, "arguments", value_string(verb->arguments));
+	value_set(&json, "summary", value_string(verb->summary));
+	value_set(&json, "details", text_to_json(verb->details));
+	value_set(&json, "options", words_to_json(verb->options));
+	return json;
+}
+
 /* The tables as they are: the manual page and the completions are made of it. */
 static void print_tables(const struct ctl *ctl)
 {
 	struct value json = value_object(), verbs = value_array(), options = value_array();
 
-	for (size_t i = 0; i < ctl_n_verbs; i++) {
-		struct value verb = value_object();
-
-		value_set(&verb, "name", value_string(ctl_verbs[i].name));
-		value_set(&verb, "aliases", words_to_json(ctl_verbs[i].aliases));
-		value_set(&verb, "group", value_string(group_titles[ctl_verbs[i].group]));
-		value_set(&verb, "arguments", value_string(ctl_verbs[i].arguments));
-		value_set(&verb, "summary", value_string(ctl_verbs[i].summary));
-		value_set(&verb, "details", text_to_json(ctl_verbs[i].details));
-		value_set(&verb, "options", words_to_json(ctl_verbs[i].options));
-		value_append(&verbs, verb);
-	}
+	for (size_t i = 0; i < ctl_n_verbs; i++)
+		value_append(&verbs, verb_to_json(&ctl_verbs[i]));
 	for (size_t i = 0; i < ctl_n_options; i++) {
 		struct value option = value_object();
 		char letter[2] = { ctl_options[i].letter, '\0' };
@@ -139,19 +143,22 @@ static void print_tables(const struct ctl *ctl)
 
 int verb_help(struct ctl *ctl, char **arguments)
 {
-	const struct verb *verb;
+	const struct verb *verb = arguments[0] ? verb_find(arguments[0]) : NULL;
 
-	if (ctl->json != JSON_OFF) {
-		print_tables(ctl);
-		return EXIT_SUCCESS;
-	}
-	ctl_open_pager(ctl);
-	if (!arguments[0])
-		return help_all(stdout);
-	verb = verb_find(arguments[0]);
-	if (!verb) {
+	if (arguments[0] && !verb) {
 		ctl_error("there is no verb %s; vmmctl --help lists them", arguments[0]);
 		return EXIT_FAILURE;
 	}
-	return help_verb(verb, stdout);
+	if (ctl->json != JSON_OFF && verb) {
+		struct value json = verb_to_json(verb);
+
+		ctl_print_json(ctl, &json);
+		value_finish(&json);
+	} else if (ctl->json != JSON_OFF) {
+		print_tables(ctl);
+	} else {
+		ctl_open_pager(ctl);
+		return verb ? help_verb(verb, stdout) : help_all(stdout);
+	}
+	return EXIT_SUCCESS;
 }

@@ -310,12 +310,16 @@ static int dispatch(struct ctl *ctl, char **words, int n_words, const bool *give
 
 	if (!verb)
 		return unknown_verb(words[0]);
-	if (help) {
-		ctl_open_pager(ctl);
-		return n_words > 0 ? help_verb(verb, stdout) : help_all(stdout);
+	if (help)
+		return verb_help(ctl, n_words > 0 ? (char *[]){ words[0], NULL } : &words[n_words]);
+	if (ctl->json != JSON_OFF && !verb_has_option(verb, "json")) {
+		ctl_error("%s prints no data and has no --json", verb->name);
+		return EXIT_FAILURE;
 	}
 	for (size_t i = 0; i < ctl_n_options; i++) {
-		if (given[i] && !verb_has_option(verb, ctl_options[i].name)) {
+		/* --json=off is what all of them do. */
+		if (given[i] && !verb_has_option(verb, ctl_options[i].name) &&
+			strcmp(ctl_options[i].name, "json") != 0) {
 			ctl_error("%s has no option --%s", verb->name, ctl_options[i].name);
 			return EXIT_FAILURE;
 		}
@@ -327,11 +331,26 @@ static int dispatch(struct ctl *ctl, char **words, int n_words, const bool *give
 	return verb->run(ctl, n_words > 0 ? words + 1 : (char *[]){ NULL });
 }
 
+static int print_version(const struct ctl *ctl)
+{
+	struct value json = value_object();
+
+	if (ctl->json != JSON_OFF) {
+		value_set(&json, "version", value_string(VMM_VERSION));
+		ctl_print_json(ctl, &json);
+	} else {
+		printf("vmmctl %s\n", VMM_VERSION);
+	}
+	value_finish(&json);
+	return EXIT_SUCCESS;
+}
+
 /* Builds getopt's tables, reads the options. Negative: stop with failure; 1: --version. */
 static int parse(struct ctl *ctl, int argc, char **argv, bool *given, bool *ret_help)
 {
 	struct option options[64] = {};
 	char letters[130] = "";
+	bool is_version = false;
 	size_t n_letters = 0;
 	int c;
 
@@ -364,11 +383,11 @@ static int parse(struct ctl *ctl, int argc, char **argv, bool *given, bool *ret_
 		if (strcmp(ctl_options[row].name, "help") == 0)
 			*ret_help = true;
 		else if (strcmp(ctl_options[row].name, "version") == 0)
-			return 1;
+			is_version = true;
 		else if (set_option(ctl, ctl_options[row].name, optarg) < 0)
 			return -EINVAL;
 	}
-	return 0;
+	return is_version;
 }
 
 int main(int argc, char **argv)
@@ -389,11 +408,12 @@ int main(int argc, char **argv)
 	int status;
 
 	setlocale(LC_ALL, "");
+	/* Numbers that others read have a point in any language. */
+	setlocale(LC_NUMERIC, "C");
 	start_options(&ctl);
 	status = parse(&ctl, argc, argv, given, &help);
 	if (status > 0) {
-		printf("vmmctl %s\n", VMM_VERSION);
-		status = EXIT_SUCCESS;
+		status = print_version(&ctl);
 	} else if (status < 0) {
 		status = EXIT_FAILURE;
 	} else {

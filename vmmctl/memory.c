@@ -65,7 +65,8 @@ int verb_memory(struct ctl *ctl, char **arguments)
 		return EXIT_FAILURE;
 	}
 	ctl_open_agent(ctl);
-	return ctl_call(ctl, name, "SetMachineMemory", NULL, "stt", name, bytes, UINT64_C(0)) < 0
-		       ? EXIT_FAILURE
-		       : EXIT_SUCCESS;
+	if (ctl_call(ctl, name, "SetMachineMemory", NULL, "stt", name, bytes, UINT64_C(0)) < 0)
+		return EXIT_FAILURE;
+	/* What it has so far: the guest follows as it can. */
+	return ctl->json != JSON_OFF ? show(ctl, name) : EXIT_SUCCESS;
 }

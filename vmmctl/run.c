@@ -43,15 +43,152 @@ static int add_path(
 	return add_setting(stream, option, key, absolute);
 }
 
+/* Where the ",KEY=VALUE" or ",ro" begins that follows text, or its end. */
+static size_t word_length(const char *text)
+{
+	size_t n = 0;
+
+	for (;;) {
+		const char *key;
+		size_t n_key;
+
+		n += strcspn(text + n, ",");
+		if (text[n] == '\0')
+			return n;
+		key = text + n + 1;
+		n_key = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+		if ((n_key > 0 && key[n_key] == '=') || strcmp(key, "ro") == 0 ||
+			strncmp(key, "ro,", 3) == 0)
+			return n;
+		n++;
+	}
+}
+
+/* What follows a drive's file or stands in place of a network's bridge: ",KEY=VALUE..." */
+static int add_keys(FILE *stream, const char *option, const char *list)
+{
+	int r = 0;
+
+	while (r == 0 && *list == ',') {
+		size_t n = word_length(list + 1);
+		CLEANUP(free_p) char *word = must_alloc(strndup(list + 1, n));
+		char *value = strchr(word, '=');
+
+		if (value)
+			*value++ = '\0';
+		if (strcmp(word, "ro") == 0 && !value)
+			r = add_setting(stream, option, "ReadOnly", "yes");
+		else
+			r = add_setting(stream, option, word, value ? value : "");
+		list += 1 + n;
+	}
+	return r;
+}
+
+/* One --set: SECTION.KEY=VALUE or SECTION:NAME.KEY=VALUE, borrowed from the option. */
+struct setting {
+	const char *section, *name, *rest;
+	size_t n_section, n_name; /* no name: 0 */
+};
+
+static bool split_setting(const char *text, struct setting *ret)
+{
+	size_t n = strcspn(text, ".="), n_section = strcspn(text, ":.=");
+	size_t n_key = text[n] == '.' ? strcspn(text + n + 1, "=") : 0;
+	bool is_named = n_section < n;
+
+	*ret = (struct setting){
+		.section = text,
+		.n_section = n_section,
+		.name = is_named ? text + n_section + 1 : text + n,
+		.n_name = is_named ? n - n_section - 1 : 0,
+		.rest = text + n + 1,
+	};
+	return n_section > 0 && n_key > 0 && ret->rest[n_key] == '=' &&
+	       (!is_named || ret->n_name > 0) && !strpbrk(text, "\n\r[]");
+}
+
+static bool is_of_section(const struct setting *setting, const char *section, const char *name)
+{
+	return setting->n_name == strlen(name) && setting->n_section == strlen(section) &&
+	       strncmp(setting->section, section, setting->n_section) == 0 &&
+	       strncmp(setting->name, name, setting->n_name) == 0;
+}
+
+/* What --set says of the section that has just been written, from the i-th on. */
+static void add_settings_of(
+	const struct ctl *ctl, FILE *stream, size_t i, const char *section, const char *name)
+{
+	struct setting setting;
+
+	for (; i < ctl->settings.n_items; i++) {
+		if (split_setting(ctl->settings.items[i], &setting) &&
+			is_of_section(&setting, section, name))
+			fprintf(stream, "%s\n", setting.rest);
+	}
+}
+
+/* Whether one of n_items options has made that section: they are named by their number. */
+static bool is_numbered(const char *name, const char *prefix, size_t n_items)
+{
+	char text[32];
+
+	for (size_t i = 0; i < n_items; i++) {
+		snprintf(text, sizeof(text), "%s%zu", prefix, i);
+		if (strcmp(text, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether an option or an earlier --set has made that section, with all that --set says of it. */
+static bool is_written(const struct ctl *ctl, size_t i, const char *section, const char *name)
+{
+	struct setting before;
+
+	if (strcmp(section, "Drive") == 0 && is_numbered(name, "drive", ctl->drives.n_items))
+		return true;
+	if (strcmp(section, "Network") == 0 && is_numbered(name, "net", ctl->networks.n_items))
+		return true;
+	while (i-- > 0) {
+		if (split_setting(ctl->settings.items[i], &before) &&
+			is_of_section(&before, section, name))
+			return true;
+	}
+	return false;
+}
+
+static int add_set(const struct ctl *ctl, FILE *stream, size_t i)
+{
+	CLEANUP(free_p) char *section = NULL;
+	CLEANUP(free_p) char *name = NULL;
+	struct setting setting;
+
+	if (!split_setting(ctl->settings.items[i], &setting)) {
+		ctl_error("--set=%s: it is SECTION.KEY=VALUE or SECTION:NAME.KEY=VALUE",
+			ctl->settings.items[i]);
+		return -EINVAL;
+	}
+	section = must_alloc(strndup(setting.section, setting.n_section));
+	name = must_alloc(strndup(setting.name, setting.n_name));
+	if (*name == '\0') {
+		fprintf(stream, "\n[%s]\n%s\n", section, setting.rest);
+	} else if (!is_written(ctl, i, section, name)) {
+		fprintf(stream, "\n[%s]\n%s=%s\n", section,
+			strcmp(section, "Share") == 0 ? "Tag" : "Name", name);
+		add_settings_of(ctl, stream, i, section, name);
+	}
+	return 0;
+}
+
 static int add_drive(const struct ctl *ctl, FILE *stream, size_t number)
 {
-	CLEANUP(free_p) char *path = must_strdup(ctl->drives.items[number]);
-	size_t size = strlen(path);
-	bool read_only = size > 3 && strcmp(path + size - 3, ",ro") == 0;
+	const char *option = ctl->drives.items[number];
+	size_t n = word_length(option);
+	CLEANUP(free_p) char *path = must_alloc(strndup(option, n));
+	char name[32];
 	int r;
 
-	if (read_only)
-		path[size - 3] = '\0';
 	/* A word that is no file here may be the name of an image. */
 	if (!ctl->host && !strchr(path, '/') && access(path, F_OK) < 0) {
 		CLEANUP(free_p) char *image = image_path(ctl, path);
@@ -61,25 +198,38 @@ static int add_drive(const struct ctl *ctl, FILE *stream, size_t number)
 			path = TAKE_PTR(image);
 		}
 	}
-	fprintf(stream, "\n[Drive]\nName=drive%zu\n", number);
+	snprintf(name, sizeof(name), "drive%zu", number);
+	fprintf(stream, "\n[Drive]\nName=%s\n", name);
 	r = add_path(ctl, stream, "drive", "Path", path);
-	if (r == 0 && read_only)
-		r = add_setting(stream, "drive", "ReadOnly", "yes");
+	if (r == 0)
+		r = add_keys(stream, "drive", option + n);
+	if (r == 0)
+		add_settings_of(ctl, stream, 0, "Drive", name);
 	return r;
 }
 
-/* SECTION.KEY=VALUE */
-static int add_set(FILE *stream, const char *setting)
+/* A bridge or keys. */
+static int add_network(const struct ctl *ctl, FILE *stream, size_t number)
 {
-	size_t section = strcspn(setting, ".="), key = strcspn(setting, "=");
+	CLEANUP(free_p) char *keys = must_printf(",%s", ctl->networks.items[number]);
+	char name[32];
+	int r;
 
-	if (section == 0 || setting[section] != '.' || setting[key] != '=' || key == section + 1 ||
-		strpbrk(setting, "\n\r[]")) {
-		ctl_error("--set=%s: it is SECTION.KEY=VALUE", setting);
-		return -EINVAL;
+	snprintf(name, sizeof(name), "net%zu", number);
+	fprintf(stream, "\n[Network]\nName=%s\n", name);
+	if (word_length(keys) == 0) {
+		r = add_keys(stream, "network", keys);
+	} else {
+		size_t n = word_length(keys + 1);
+		CLEANUP(free_p) char *bridge = must_alloc(strndup(keys + 1, n));
+
+		r = add_setting(stream, "network", "Bridge", bridge);
+		if (r == 0)
+			r = add_keys(stream, "network", keys + 1 + n);
 	}
-	fprintf(stream, "\n[%.*s]\n%s\n", (int)section, setting, setting + section + 1);
-	return 0;
+	if (r == 0)
+		add_settings_of(ctl, stream, 0, "Network", name);
+	return r;
 }
 
 static int add_options(const struct ctl *ctl, FILE *stream)
@@ -102,12 +252,10 @@ static int add_options(const struct ctl *ctl, FILE *stream)
 		r = add_setting(stream, "append", "CommandLine", ctl->append);
 	for (size_t i = 0; r == 0 && i < ctl->drives.n_items; i++)
 		r = add_drive(ctl, stream, i);
-	for (size_t i = 0; r == 0 && i < ctl->networks.n_items; i++) {
-		fprintf(stream, "\n[Network]\nName=net%zu\n", i);
-		r = add_setting(stream, "network", "Bridge", ctl->networks.items[i]);
-	}
+	for (size_t i = 0; r == 0 && i < ctl->networks.n_items; i++)
+		r = add_network(ctl, stream, i);
 	for (size_t i = 0; r == 0 && i < ctl->settings.n_items; i++)
-		r = add_set(stream, ctl->settings.items[i]);
+		r = add_set(ctl, stream, i);
 	return r;
 }
 

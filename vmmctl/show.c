@@ -75,21 +75,32 @@ int verb_show(struct ctl *ctl, char **arguments)
 
 int verb_is_active(struct ctl *ctl, char **arguments)
 {
+	struct value json = value_array();
 	int status = 3;
 
 	for (; *arguments; arguments++) {
 		const char *name = ctl_machine_name(*arguments);
-		struct value machine = {};
+		struct value machine = {}, object;
 		const char *state;
+		bool active;
 
 		if (!name || ctl_machine(ctl, name, &machine, NULL) < 0)
 			continue;
 		state = value_get_string(&machine, "State");
-		if (!ctl->quiet)
-			puts(state);
-		if (strcmp(state, "inactive") != 0 && strcmp(state, "failed") != 0)
+		active = strcmp(state, "inactive") != 0 && strcmp(state, "failed") != 0;
+		if (active)
 			status = EXIT_SUCCESS;
+		object = value_object();
+		value_set(&object, "name", value_string(name));
+		value_set(&object, "state", value_string(state));
+		value_set(&object, "active", value_bool(active));
+		value_append(&json, object);
+		if (!ctl->quiet && ctl->json == JSON_OFF)
+			puts(state);
 		value_finish(&machine);
 	}
+	if (!ctl->quiet && ctl->json != JSON_OFF)
+		ctl_print_json(ctl, &json);
+	value_finish(&json);
 	return status;
 }

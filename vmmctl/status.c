@@ -36,12 +36,21 @@ static void print_field(const char *name, const char *format, ...)
 	putchar('\n');
 }
 
+static const char *log_format(const struct ctl *ctl)
+{
+	if (ctl->output)
+		return ctl->output;
+	return ctl->json == JSON_PRETTY  ? "json-pretty"
+	       : ctl->json == JSON_SHORT ? "json"
+					 : "short";
+}
+
 /* Runs journalctl for unit; its output is ours. */
 static void print_log(const struct ctl *ctl, const char *unit, bool follow)
 {
 	CLEANUP(free_p) char *lines = must_printf("--lines=%u", ctl->n_lines);
 	CLEANUP(free_p)
-	char *output = must_printf("--output=%s", ctl->output ? ctl->output : "short");
+	char *output = must_printf("--output=%s", log_format(ctl));
 	const char *words[12] = { "journalctl", "--no-pager", "--quiet", "--unit", unit, lines,
 		output };
 	size_t n = 7;
@@ -71,6 +80,10 @@ int verb_logs(struct ctl *ctl, char **arguments)
 
 	if (!name)
 		return EXIT_FAILURE;
+	if (ctl->output && ctl->json != JSON_OFF) {
+		ctl_error("--json and --output=%s contradict each other", ctl->output);
+		return EXIT_FAILURE;
+	}
 	if (!ctl->host && access("/run/systemd/system", F_OK) < 0) {
 		ctl_error("%s: systemd does not run here and keeps no log: what the worker says is "
 			  "in the output of vmmd",

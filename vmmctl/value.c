@@ -317,12 +317,34 @@ int value_read(sd_bus_message *message, struct value *ret)
 	return read_value(message, 0, ret);
 }
 
+/* The length of the character that text begins with, 0 where its bytes are no UTF-8. */
+static size_t utf8_length(const char *text)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	unsigned char c = (unsigned char)*text;
+	size_t n = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 0xe ? 3 : c >> 3 == 0x1e ? 4 : 0;
+	uint32_t character = n > 0 ? c & (n == 1 ? 0x7fu : 0x7fu >> n) : 0;
+
+	for (size_t i = 1; i < n; i++) {
+		if (((unsigned char)text[i] & 0xc0) != 0x80)
+			return 0;
+		character = character << 6 | ((unsigned char)text[i] & 0x3f);
+	}
+	if (n > 1 && (character < least[n] || character > 0x10ffff || character >> 11 == 0x1b))
+		return 0;
+	return n;
+}
+
+/* What is no text, such as the name of a file may be, is shown by U+FFFD: JSON has only UTF-8. */
 static void print_json_string(FILE *stream, const char *string)
 {
+	size_t n;
+
 	fputc('"', stream);
-	for (; *string != '\0'; string++) {
+	for (; *string != '\0'; string += n > 0 ? n : 1) {
 		unsigned char c = *string;
 
+		n = utf8_length(string);
 		if (c == '"' || c == '\\')
 			fprintf(stream, "\\%c", c);
 		else if (c == '\n')
@@ -331,8 +353,10 @@ static void print_json_string(FILE *stream, const char *string)
 			fputs("\\t", stream);
 		else if (c < 0x20 || c == 0x7f)
 			fprintf(stream, "\\u%04x", c);
+		else if (n == 0)
+			fputs("\\ufffd", stream);
 		else
-			fputc(c, stream);
+			fwrite(string, 1, n, stream);
 	}
 	fputc('"', stream);
 }

@@ -48,7 +48,8 @@ const struct option_info ctl_options[] = {
 	{ "memory", 0, "SIZE", "Memory, such as 512M" },
 	{ "drive", 0, "FILE[,ro]",
 		"A raw file, image or block device; may be given several times" },
-	{ "network", 0, "BRIDGE", "A network card on a bridge; may be given several times" },
+	{ "network", 0, "BRIDGE|KEYS",
+		"A network card, such as br0 or User=yes; may be given several times" },
 	{ "set", 0, "SECTION.KEY=VALUE", "Any other setting of vmm.vm(5)" },
 	{ "detach", 'd', NULL, "Leave it in the background, without its console" },
 	{ "dry-run", 0, NULL, "Print the configuration, start nothing" },
@@ -63,43 +64,47 @@ const struct option_info ctl_options[] = {
 };
 const size_t ctl_n_options = ARRAY_SIZE(ctl_options);
 
-const char *const ctl_common_options = "help version host json json-auto no-legend no-pager "
-				       "no-ask-password quiet";
+const char *const ctl_common_options = "help version host no-legend no-pager no-ask-password "
+				       "quiet";
+
+/* Of verbs that print data; others have none. */
+#define JSON "json json-auto"
 
 const struct verb ctl_verbs[] = {
 	{ "list", "list-machines", "[PATTERN...]", 0, -1, GROUP_LOOK,
-		"List machines, all that are defined or run", "full state",
+		"List machines, all that are defined or run", JSON " full state",
 		"Patterns are those of the shell: vmmctl list 'web-*'.", verb_list },
 	{ "status", NULL, "[NAME...]", 0, -1, GROUP_LOOK,
-		"Show what a machine does, with the end of its log", "full lines output",
+		"Show what a machine does, with the end of its log", JSON " full lines output",
 		"Exit status: 0 the machine is active, 3 it is not, 4 there is no such machine.\n"
 		"Without a name it tells about vmmd.",
 		verb_status },
 	{ "show", NULL, "[NAME...]", 0, -1, GROUP_LOOK, "Show properties, for programs",
-		"property value property-value", "Without a name it shows those of vmmd.",
+		JSON " property value property-value", "Without a name it shows those of vmmd.",
 		verb_show },
-	{ "is-active", NULL, "NAME...", 1, -1, GROUP_LOOK, "Say whether machines are active", NULL,
+	{ "is-active", NULL, "NAME...", 1, -1, GROUP_LOOK, "Say whether machines are active", JSON,
 		"Exit status: 0 when one of them is starting, running, paused or stopping, 3 "
 		"otherwise.",
 		verb_is_active },
 	{ "logs", "log", "NAME", 1, 1, GROUP_LOOK, "Show the log of a machine (journalctl)",
-		"follow lines output", NULL, verb_logs },
+		JSON " follow lines output", NULL, verb_logs },
 	{ "top", NULL, "[NAME...]", 0, -1, GROUP_LOOK, "Show what machines use, again and again",
-		"interval count full",
+		JSON " interval count full",
 		"CPU time is in percent of one CPU of the host, RESIDENT the host's memory that the\n"
 		"machine occupies; drives and networks in bytes a second. q ends it.",
 		verb_top },
 	{ "monitor", "events", "[NAME...]", 0, -1, GROUP_LOOK,
-		"Show events of machines as they come", NULL,
+		"Show events of machines as they come", JSON,
 		"With --json each event is an object on a line of its own.", verb_monitor },
 	{ "metrics", NULL, "", 0, 0, GROUP_LOOK,
-		"Print counters of all machines in OpenMetrics format, for Prometheus", "http",
+		"Print counters of all machines in OpenMetrics format, for Prometheus",
+		JSON " http",
 		"See vmm-metrics(7) for the metrics and for vmm-metrics.socket, which serves them.",
 		verb_metrics },
-	{ "list-jobs", "jobs", "", 0, 0, GROUP_LOOK, "List operations under way", NULL, NULL,
+	{ "list-jobs", "jobs", "", 0, 0, GROUP_LOOK, "List operations under way", JSON, NULL,
 		verb_list_jobs },
 	{ "doctor", NULL, "", 0, 0, GROUP_LOOK,
-		"Say what of this host stands in the way of machines, and what to do", "root",
+		"Say what of this host stands in the way of machines, and what to do", JSON " root",
 		"KVM, systemd, units that have failed, permissions, what CPUs are vulnerable to, SMT,\n"
 		"memory. Needs no vmmd.\n"
 		"Exit status: 1 when there is an error; a warning is none. As root it sees more.",
@@ -120,7 +125,7 @@ const struct verb ctl_verbs[] = {
 		verb_pause },
 	{ "resume", NULL, "NAME...", 1, -1, GROUP_RUN, "Let them go on", NULL, NULL, verb_resume },
 	{ "memory", NULL, "NAME [SIZE]", 1, 2, GROUP_RUN,
-		"Show or change how much memory a machine has", NULL,
+		"Show or change how much memory a machine has", JSON,
 		"Up to Memory= of its file by the balloon, which Balloon=yes asks for; above that up\n"
 		"to HotplugMemory= more. The guest follows as it can.",
 		verb_memory },
@@ -140,11 +145,15 @@ const struct verb ctl_verbs[] = {
 		"What the options say is added to FILE, a .vm file. Example:\n"
 		"  vmmctl run --kernel=/boot/vmlinuz --initrd=/boot/initrd.img --drive=disk.raw \\\n"
 		"             --append='root=/dev/vda console=ttyS0'\n"
+		"Other keys of vmm.vm(5) follow a drive or network behind commas, or are given by\n"
+		"--set, where sections that may stand several times have a name:\n"
+		"  --network=MACVTap=eth0,Queues=2 --drive=disk.raw,IOPSLimit=500\n"
+		"  --set=Machine.Balloon=yes --set=Share:src.Path=/usr/src --set=Drive:drive0.Serial=1\n"
 		"SIGTERM and SIGINT stop the machine. Exit status: as wait, or 0 after --detach or\n"
 		"when the console is left with the escape sequence, which leaves it running.",
 		verb_run },
 	{ "list-devices", "devices", "NAME", 1, 1, GROUP_DEVICES,
-		"List the drives and networks of a machine that runs", NULL,
+		"List the drives and networks of a machine that runs", JSON,
 		"In and out are what the guest has read and written, received and transmitted.",
 		verb_list_devices },
 	{ "attach-drive", NULL, "NAME DRIVE PATH [KEY=VALUE...]", 3, -1, GROUP_DEVICES,
@@ -183,9 +192,9 @@ const struct verb ctl_verbs[] = {
 		"an error when the file does not have that size.",
 		verb_resize_drive },
 	{ "cat", NULL, "NAME...", 1, -1, GROUP_CONFIG,
-		"Show the configuration of machines, drop-ins too", "root", NULL, verb_cat },
+		"Show the configuration of machines, drop-ins too", JSON " root", NULL, verb_cat },
 	{ "verify", NULL, "[NAME|FILE...]", 0, -1, GROUP_CONFIG,
-		"Check configuration, and say what is wrong with it", "root keys",
+		"Check configuration, and say what is wrong with it", JSON " root keys",
 		"An argument with a slash or .vm at its end is a file. Exit status: 1 when there is\n"
 		"an error; a warning is none. Needs no vmmd.",
 		verb_verify },
@@ -213,11 +222,12 @@ const struct verb ctl_verbs[] = {
 		"output are passed on as they are, until the machine ends.",
 		verb_console },
 	{ "list-images", "images", "[PATTERN...]", 0, -1, GROUP_IMAGES,
-		"List the disk images in /var/lib/vmm", "full root",
+		"List the disk images in /var/lib/vmm", JSON " full root",
 		"LOCKED says that a machine runs with it, MACHINES which ones have it as a drive.",
 		verb_list_images },
 	{ "import-image", "import", "FILE [IMAGE]", 1, 2, GROUP_IMAGES,
-		"Make a disk image of a file, raw or qcow2, compressed or not", "format size root",
+		"Make a disk image of a file, raw or qcow2, compressed or not",
+		JSON " format size root",
 		"The format is that of --format= or of the file's name, such as web.qcow2.xz; what\n"
 		"is in the file never says it. FILE may be -, then IMAGE and --format= are needed.\n"
 		"Example:\n"
@@ -227,7 +237,7 @@ const struct verb ctl_verbs[] = {
 		"An import that fails or is interrupted leaves nothing.",
 		verb_import_image },
 	{ "clone", "clone-image", "IMAGE NEW-IMAGE", 2, 2, GROUP_IMAGES,
-		"Copy an image, with shared blocks where the file system can", "size root",
+		"Copy an image, with shared blocks where the file system can", JSON " size root",
 		"Refused while a machine that runs may write to it.", verb_clone },
 	{ "remove-image", NULL, "IMAGE...", 1, -1, GROUP_IMAGES, "Remove images", "force root",
 		"Refused while a machine runs with it, and without --force while one has it as a\n"
@@ -252,7 +262,7 @@ const struct verb ctl_verbs[] = {
 	{ "forward", NULL, "NAME PORT", 2, 2, GROUP_REACH,
 		"Forward sockets that systemd passes, starting the machine when it is needed",
 		"idle on-idle", "This is what vmm-proxy@.service(8) runs.", verb_forward },
-	{ "help", NULL, "[VERB]", 0, 1, GROUP_REACH, "Show help", NULL, NULL, verb_help },
+	{ "help", NULL, "[VERB]", 0, 1, GROUP_REACH, "Show help", JSON, NULL, verb_help },
 };
 const size_t ctl_n_verbs = ARRAY_SIZE(ctl_verbs);
 

@@ -5,7 +5,7 @@
 #include "base/util.h"
 #include "config-internal.h"
 
-static const char *type_name(enum config_type type)
+const char *config_type_name(enum config_type type)
 {
 	switch (type) {
 	case CONFIG_TYPE_STRING:
@@ -46,7 +46,7 @@ void config_keys_print(FILE *stream)
 			section = key->section;
 			fprintf(stream, "%s[%s]\n", i > 0 ? "\n" : "", section);
 		}
-		fprintf(stream, "%s= (%s", key->name, type_name(key->type));
+		fprintf(stream, "%s= (%s", key->name, config_type_name(key->type));
 		if (key->type == CONFIG_TYPE_NUMBER)
 			fprintf(stream, ", %ju to %ju", (uintmax_t)key->minimum,
 				(uintmax_t)key->maximum);

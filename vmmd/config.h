@@ -379,6 +379,9 @@ struct config_key {
 /* All keys, in the order in which they are documented. */
 const struct config_key *config_keys(size_t *ret_n);
 
+/* A type as people read it: "yes or no". */
+const char *config_type_name(enum config_type type);
+
 /* Writes the table for people, as reference: what `vmmctl verify --keys` and vmm.vm(5) show. */
 void config_keys_print(FILE *stream);
 

@@ -209,3 +209,28 @@ int on_connect(sd_bus_message *message, void *userdata, sd_bus_error *error)
 	close(fds[0]);
 	return r;
 }
+
+int on_memory(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct machine *machine;
+	int r = get_touchable(message, &machine, error);
+
+	if (r < 0)
+		return r;
+	return sd_bus_reply_method_return(message, "a{st}", 2, "Base", machine->memory, "Target",
+		machine->target > 0 ? machine->target : machine->memory);
+}
+
+int on_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct machine *machine;
+	uint64_t flags;
+	int r = get_touchable(message, &machine, error);
+
+	if (r >= 0)
+		r = sd_bus_message_read(message, "tt", &machine->target, &flags);
+	if (r < 0)
+		return r;
+	printf("memory %s %ju flags=%d\n", machine->name, (uintmax_t)machine->target, (int)flags);
+	return sd_bus_reply_method_return(message, NULL);
+}

@@ -287,6 +287,8 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD("DefineMachine", "sht", "o", on_define, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("RunTransientMachine", "sht", "oo", on_run, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("OpenMachineConsole", "st", "hs", on_console, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("GetMachineMemory", "s", "a{st}", on_memory, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("SetMachineMemory", "stt", "", on_set_memory, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD("GetMachineStats", "s", "a{st}", on_stats, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD(
 		"ListMachineDevices", "s", "a(ssa{sv})", on_devices, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -26,6 +26,7 @@ struct machine {
 	char unit[48];
 	char config_path[64];
 	int slave_fd;
+	uint64_t target; /* of the memory; 0: all of it */
 };
 
 extern sd_event *event;
@@ -62,6 +63,8 @@ int on_run(sd_bus_message *message, void *userdata, sd_bus_error *error);
 /* mock-guest.c */
 int on_console(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int on_stats(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int on_memory(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int on_set_memory(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int on_devices(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int on_connect(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
