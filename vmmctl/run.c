@@ -291,13 +291,25 @@ static char *make_name(const struct ctl *ctl, const char *file)
 	return must_printf("run-%08x", number);
 }
 
-/* What the machine's last words were, when it did not start. */
-static void tell_failure(const struct ctl *ctl, const struct watch *watch)
+/*
+ * What the machine's last words were, when it did not start. One that its unit would try again and
+ * again is stopped: nobody waits for it any more.
+ */
+static void give_up(const struct ctl *ctl, const struct watch *watch)
 {
 	const char *text = value_get_string(&watch->machine, "StatusText");
+	bool has_failed = strcmp(value_get_string(&watch->machine, "State"), "failed") == 0;
 
 	ctl_error("%s: it did not start%s%s", watch->name, *text != '\0' ? ": " : "", text);
-	hint_at_log(ctl, watch->name);
+	if (has_failed) {
+		hint_at_log(ctl, watch->name);
+		return;
+	}
+	/* The answer is waited for: vmmd asks the bus who we are. */
+	sd_bus_call_method(ctl->bus, VMMD_NAME, VMMD_PATH, VMMD_MANAGER, "StopMachine", NULL, NULL,
+		"sstt", watch->name, "force", UINT64_C(0), UINT64_C(0));
+	if (ctl->host || access("/run/systemd/system", F_OK) == 0)
+		ctl_note(ctl, "See \"journalctl -xeu vmm@%s.service\".", watch->name);
 }
 
 /*
@@ -409,7 +421,7 @@ static int start(struct ctl *ctl, struct watch *watch, int fd, int *ret_signal_f
 	}
 	if (r >= 0 && jobs.n_pending == 0 && strcmp(jobs.items[0].result, "done") != 0) {
 		if (!was_signalled)
-			tell_failure(ctl, watch);
+			give_up(ctl, watch);
 		r = -EIO;
 	}
 	sd_bus_message_unref(reply);

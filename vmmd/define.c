@@ -176,5 +176,6 @@ void manager_remove_transient(struct manager *manager, struct machine *machine)
 		return;
 	if (unlink(machine->config_path) < 0 && errno != ENOENT)
 		log_warning("%s: %s", machine->config_path, strerror(errno));
+	machine->was_run = true;
 	machine_load(machine);
 }

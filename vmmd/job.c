@@ -105,6 +105,8 @@ void job_finish(struct job *job, const char *result)
 	/* Whoever asked gets a job even where there was nothing to do. */
 	job_accept(job);
 	log_line(LOG_DEBUG, &about, "job %u (%s): %s", job->id, job_kind_name(job->kind), result);
+	/* State first, then the end of the job, also for those who only listen. */
+	manager_tell_changes(manager, job->machine);
 	if (manager->observer)
 		manager->observer->job_removed(manager->observer_userdata, job, result);
 	job_free(job);

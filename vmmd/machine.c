@@ -110,6 +110,7 @@ int machine_load(struct machine *machine)
 	machine->config_path = path;
 	machine->config_error = text;
 	machine->defined = path != NULL;
+	machine->was_run = machine->was_run && !path;
 	machine->transient =
 		path && strncmp(path + strlen(machine->manager->root), "/run/", 5) == 0;
 	machine_changed(machine, MACHINE_CHANGED_CONFIG);
@@ -385,8 +386,11 @@ void machine_set_failure(struct machine *machine, const char *reason)
 {
 	const struct vm_config *config = machine->config;
 	const struct config_where *where = NULL;
-	const char *key = NULL;
+	const char *key = NULL, *told = strstr(machine->status_text, reason);
 
+	/* The file may have gone since it was told where. */
+	if (told && told != machine->status_text && strcmp(told, reason) == 0)
+		return;
 	/* Only of the files that it was made from. */
 	if (config && config->fingerprint == machine->last_fingerprint)
 		where = find_origin(config, reason, &key);
@@ -397,21 +401,6 @@ void machine_set_failure(struct machine *machine, const char *reason)
 		machine_set_status(machine, "%s: %s: %s", config->files[0], key, reason);
 	else
 		machine_set_status(machine, "%s", reason);
-}
-
-const char *machine_result_of_exit(int exit_status)
-{
-	switch (exit_status) {
-	case VMM_WORKER_EXIT_POWEROFF:
-	case VMM_WORKER_EXIT_REBOOT:
-		return "success";
-	case VMM_WORKER_EXIT_CRASH:
-		return "guest-panic";
-	case VMM_WORKER_EXIT_CONFIG:
-		return "configuration";
-	default:
-		return "exit-code";
-	}
 }
 
 void machine_control_status(struct machine *machine, const struct vmm_control_status *status)

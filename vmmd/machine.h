@@ -67,9 +67,10 @@ struct machine {
 
 	bool defined; /* there is a .vm file */
 	bool transient;
-	struct vm_config *config;               /* owned; NULL: no file, or a bad one */
-	char *config_path;                      /* owned; NULL: no file */
-	char *config_error;                     /* owned; NULL: it is good */
+	bool was_run;             /* it was transient, and its file has been removed */
+	struct vm_config *config; /* owned; NULL: no file, or a bad one */
+	char *config_path;        /* owned; NULL: no file */
+	char *config_error;       /* owned; NULL: it is good */
 	struct config_messages config_messages; /* of the last machine_load() */
 	struct machine_handed handed;
 	uint64_t last_fingerprint; /* of what the last worker was given */
@@ -133,6 +134,9 @@ void machine_set_status(struct machine *machine, const char *format, ...)
  * that it is about.
  */
 void machine_set_failure(struct machine *machine, const char *reason);
+
+/* Of one that has failed and whose worker has not said why: what is known becomes status_text. */
+void machine_explain_end(struct machine *machine);
 
 /* The Result that an exit status of a worker stands for. */
 const char *machine_result_of_exit(int exit_status);

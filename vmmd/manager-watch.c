@@ -24,7 +24,7 @@ static int on_delay(sd_event_source *source, uint64_t usec, void *userdata)
 	struct manager *manager = userdata;
 	int r;
 
-	r = manager_reload(manager);
+	r = manager_files_changed(manager);
 	if (r < 0)
 		log_error("reload: %s", strerror(-r));
 	return 0;

@@ -57,19 +57,23 @@ static void remove_machine(struct manager *manager, size_t at)
 	machine_free(machine);
 }
 
+void manager_tell_changes(struct manager *manager, struct machine *machine)
+{
+	const struct manager_observer *observer = manager->observer;
+	unsigned changes = TAKE(machine->changes, 0);
+
+	if (changes && observer)
+		observer->machine_changed(manager->observer_userdata, machine, changes);
+}
+
 static void flush(struct manager *manager)
 {
 	const struct manager_observer *observer = manager->observer;
 
-	for (size_t i = 0; i < manager->n_machines; i++) {
-		struct machine *machine = manager->machines[i];
-		unsigned changes = TAKE(machine->changes, 0);
-
-		if (changes && observer)
-			observer->machine_changed(manager->observer_userdata, machine, changes);
-	}
+	for (size_t i = 0; i < manager->n_machines; i++)
+		manager_tell_changes(manager, manager->machines[i]);
 	/* What neither runs nor has a file is no machine any more. One that has failed stays, for
-	 * its reason to be read, until the next reload. */
+	 * its reason to be read, until a reload is asked for. */
 	for (size_t i = manager->n_machines; i-- > 0;) {
 		struct machine *machine = manager->machines[i];
 
@@ -191,7 +195,13 @@ static int read_files(struct manager *manager)
 	return r;
 }
 
-int manager_reload(struct manager *manager)
+/* One that was run from the command line is gone, file and all, when it has failed. */
+static bool is_to_be_read(const struct machine *machine)
+{
+	return machine->was_run && machine->unit_state == UNIT_FAILED;
+}
+
+static int reread(struct manager *manager, bool by_request)
 {
 	int r = 0;
 
@@ -202,7 +212,8 @@ int manager_reload(struct manager *manager)
 		struct machine *machine = manager->machines[i];
 
 		r = machine_load(machine);
-		if (r >= 0 && !machine->defined && !machine->job && !machine_is_active(machine))
+		if (r >= 0 && !machine->defined && !machine->job && !machine_is_active(machine) &&
+			(by_request || !is_to_be_read(machine)))
 			remove_machine(manager, i);
 	}
 	if (r >= 0)
@@ -212,6 +223,16 @@ int manager_reload(struct manager *manager)
 	if (manager->observer)
 		manager->observer->reloading(manager->observer_userdata, false);
 	return r;
+}
+
+int manager_reload(struct manager *manager)
+{
+	return reread(manager, true);
+}
+
+int manager_files_changed(struct manager *manager)
+{
+	return reread(manager, false);
 }
 
 uint32_t manager_n_running(const struct manager *manager)

@@ -98,6 +98,9 @@ int manager_start(struct manager *manager);
 /* Reads all .vm files again: adds, updates and removes machines. */
 int manager_reload(struct manager *manager);
 
+/* The same where nobody has asked for it: machines that were run and have failed stay listed. */
+int manager_files_changed(struct manager *manager);
+
 /* Reloads by itself when .vm files change. manager-watch.c. */
 int manager_watch(struct manager *manager);
 void manager_unwatch(struct manager *manager);
@@ -144,5 +147,8 @@ void manager_remove_transient(struct manager *manager, struct machine *machine);
 /* At the end of this round of the loop: tells the observer what has changed, and frees machines
  * that neither run nor have a file. */
 void manager_schedule_flush(struct manager *manager);
+
+/* At once what has changed of one machine, to the observer. */
+void manager_tell_changes(struct manager *manager, struct machine *machine);
 
 #endif

@@ -142,11 +142,12 @@ static void ended(struct worker *worker, int status)
 		memcpy(reason, machine->status_text, sizeof(reason));
 		machine_set_failure(machine, reason);
 	}
-	machine_set_unit(machine,
-		status == VMM_WORKER_EXIT_POWEROFF || status == VMM_WORKER_EXIT_REBOOT
-			? UNIT_INACTIVE
-			: UNIT_FAILED,
-		0);
+	if (status == VMM_WORKER_EXIT_POWEROFF || status == VMM_WORKER_EXIT_REBOOT) {
+		machine_set_unit(machine, UNIT_INACTIVE, 0);
+		return;
+	}
+	machine_explain_end(machine);
+	machine_set_unit(machine, UNIT_FAILED, 0);
 }
 
 static int on_child(sd_event_source *source, const siginfo_t *info, void *userdata)

@@ -22,7 +22,8 @@
 
 #define PRIVATE_ADDRESS "unix:path=/run/systemd/private"
 
-#define KILL_USEC (UINT64_C(10) * 1000 * 1000)
+#define KILL_USEC (UINT64_C(500) * 1000)
+#define KILL_TRIES 20
 #define CALL_USEC (UINT64_C(5) * 1000 * 1000)
 
 /* ---- jobs ---- */
@@ -219,29 +220,52 @@ static void systemd_kill(
 	}
 }
 
+/*
+ * A worker that is to end at once. A second SIGTERM does that, also to one that has no control
+ * connection, and ends it well: after SIGKILL its unit would count as failed, and OnFailure= would
+ * be told of what somebody asked for. One that does not follow is killed.
+ */
+static void end_hard(struct machine *machine)
+{
+	struct vmm_control_how hard = { .how = VMM_HOW_HARD };
+
+	if (machine->control && control_request(machine->control, VMM_CONTROL_STOP, &hard,
+					sizeof(hard), -EBADF, NULL, NULL) >= 0)
+		return;
+	systemd_kill(machine, false, SIGTERM, NULL, NULL);
+}
+
 static int on_kill_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct machine *machine = userdata;
+	struct unit *unit = unit_of(machine);
 
-	if (machine_is_active(machine))
+	/* The next worker is somebody else, unless it is not known which one is to end. */
+	if (unit && unit->kill_leader == 0 && machine->job && machine->job->kind == JOB_STOP)
+		unit->kill_leader = machine->leader;
+	if (!unit || !machine_is_active(machine) || machine->leader != unit->kill_leader)
+		return 0;
+	if (unit->n_kill_tries++ >= KILL_TRIES) {
 		systemd_kill(machine, true, SIGKILL, NULL, NULL);
-	return 0;
+		return 0;
+	}
+	/* It may be just learning to listen to signals: two in one go are one to it then. */
+	end_hard(machine);
+	sd_event_source_set_time_relative(source, KILL_USEC);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static void systemd_force(struct machine *machine)
 {
-	struct vmm_control_how hard = { .how = VMM_HOW_HARD };
 	struct unit *unit = unit_of(machine);
-	int r = -ENOTCONN;
 
-	if (machine->control)
-		r = control_request(machine->control, VMM_CONTROL_STOP, &hard, sizeof(hard), -EBADF,
-			NULL, NULL);
-	if (r < 0 || !unit) {
+	if (!unit) {
 		systemd_kill(machine, true, SIGKILL, NULL, NULL);
 		return;
 	}
-	/* A worker that does not follow even that. */
+	end_hard(machine);
+	unit->kill_leader = machine->leader;
+	unit->n_kill_tries = 0;
 	unit->kill_timer = sd_event_source_disable_unref(unit->kill_timer);
 	sd_event_add_time_relative(machine->manager->event, &unit->kill_timer, CLOCK_MONOTONIC,
 		KILL_USEC, 10000, on_kill_timer, machine);
@@ -253,7 +277,7 @@ static void systemd_restart(struct job *job)
 
 	job->watch_unit = false;
 	unit_verb(machine, "RestartUnit", job);
-	systemd_kill(machine, true, SIGKILL, NULL, NULL);
+	systemd_force(machine);
 }
 
 static void systemd_cancel(struct job *job)

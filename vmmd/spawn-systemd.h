@@ -44,6 +44,8 @@ struct unit_facts {
 int unit_facts_read(struct unit_facts *facts, sd_bus_message *message);
 
 enum unit_state unit_facts_state(const struct unit_facts *facts);
+/* Whether it has failed and is started anew in a moment. */
+bool unit_facts_await_restart(const struct unit_facts *facts);
 const char *unit_facts_result(const struct unit_facts *facts);
 int unit_facts_exit_status(const struct unit_facts *facts);
 
@@ -60,7 +62,9 @@ struct systemd {
 /* machine->spawn: what systemd said last of the unit. */
 struct unit {
 	struct unit_facts facts;
-	bool listed;                 /* by unit_list_all() */
+	bool listed;       /* by unit_list_all() */
+	pid_t kill_leader; /* who is to end; others are not meant */
+	unsigned n_kill_tries;
 	sd_event_source *kill_timer; /* owned */
 };
 

@@ -92,6 +92,11 @@ enum unit_state unit_facts_state(const struct unit_facts *facts)
 	return UNIT_INACTIVE;
 }
 
+bool unit_facts_await_restart(const struct unit_facts *facts)
+{
+	return strstr(facts->sub_state, "auto-restart") && strcmp(facts->result, "success") != 0;
+}
+
 const char *unit_facts_result(const struct unit_facts *facts)
 {
 	static const char *const known[] = { "success", "resources", "protocol", "watchdog",
@@ -100,7 +105,8 @@ const char *unit_facts_result(const struct unit_facts *facts)
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (strcmp(facts->result, known[i]) == 0)
 			return known[i];
-	if (strcmp(facts->result, "exit-code") == 0)
+	/* Of a command beside the main one there is no status. */
+	if (strcmp(facts->result, "exit-code") == 0 && facts->exec_status != 0)
 		return machine_result_of_exit(facts->exec_status);
 	if (strcmp(facts->result, "start-limit-hit") == 0)
 		return "resources";

@@ -68,7 +68,12 @@ static void evaluate(struct machine *machine)
 {
 	const struct unit_facts *facts = &unit_of(machine)->facts;
 	enum unit_state state = unit_facts_state(facts);
+	bool has_failed = state == UNIT_FAILED || unit_facts_await_restart(facts);
 
+	/* What the one before it has said is not about this one. */
+	if ((facts->main_pid > 0 && (pid_t)facts->main_pid != machine->leader) ||
+		(!machine_is_active(machine) && state == UNIT_STARTING))
+		machine_set_status(machine, "%s", "");
 	machine_set_restarts(machine, facts->n_restarts);
 	machine_set_result(machine, unit_facts_result(facts), unit_facts_exit_status(facts));
 	/* Its last words; and what it says while nobody is connected to it. */
@@ -76,6 +81,8 @@ static void evaluate(struct machine *machine)
 		machine_set_failure(machine, facts->status_text);
 	else if (facts->status_text[0] && machine_is_active(machine) && !machine->control)
 		machine_set_status(machine, "%s", facts->status_text);
+	else if (has_failed && !facts->status_text[0])
+		machine_explain_end(machine);
 	machine_set_unit(machine, state, (pid_t)facts->main_pid);
 }
 
@@ -213,8 +220,8 @@ static int list_unit(struct systemd *systemd, const char *unit, const char *path
 		return r == -ENOMEM ? r : 0;
 	if (!unit_of(machine))
 		return -ENOMEM;
-	*unit_of(machine) =
-		(struct unit){ .kill_timer = unit_of(machine)->kill_timer, .listed = true };
+	unit_of(machine)->facts = (struct unit_facts){};
+	unit_of(machine)->listed = true;
 	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++) {
 		CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 

@@ -89,6 +89,10 @@ idle_machine() {
 		"Boot.CommandLine=console=ttyS0 panic=0" "$@"
 }
 
+writer_kernel() {
+	echo "${VMMD_WRITER_ELF:-/usr/libexec/vmmd-tests/writer.elf}"
+}
+
 # writer_machine NAME: a VM without a kernel (tests/sandbox/writer.c), which is up at once, also on
 # hosts where no stock kernel runs, and writes to its disk.
 writer_machine() {
@@ -97,7 +101,7 @@ writer_machine() {
 		[Machine]
 		Memory=32M
 		[Boot]
-		Kernel=${VMMD_WRITER_ELF:-/usr/libexec/vmmd-tests/writer.elf}
+		Kernel=$(writer_kernel)
 		[Drive]
 		Name=root
 		Path=$disks/$1.raw

@@ -147,6 +147,86 @@ waits() {
 	vmmctl stop waited
 }
 
+# run_that_fails NAME LINE...: the LINEs go into [Service] of its unit; it does not start. Sets said.
+run_that_fails() {
+	local name=$1 dropin=/run/systemd/system/vmm@$1.service.d
+	shift
+	mkdir -p "$dropin"
+	printf '%s\n' '[Service]' "$@" >"$dropin/fails.conf"
+	systemctl daemon-reload
+	said=$(timeout 30 vmmctl run --name="$name" --memory=32M --kernel="$(writer_kernel)" \
+		--drive="$disks/$name.raw" </dev/null 2>&1) && fail "$name: it has started"
+	rm -r "$dropin"
+}
+
+# What ends before vmmd has heard of it has not said why: what is known of it is told. A unit that would
+# try again is not left behind to do so.
+run_fails() {
+	local said
+	truncate -s 1M "$disks"/{gone,before,killed}.raw
+	run_that_fails gone ExecStart= ExecStart=/nonexistent
+	matches "no program" "$said" 'it did not start: systemd could not set up its worker \(exit status 203\)'
+	wait_unit gone 10 inactive
+	run_that_fails before ExecStartPre=/nonexistent
+	matches "no command before it" "$said" 'it did not start: a command of its unit has failed'
+	wait_unit before 10 inactive
+	(
+		for _ in {1..100}; do
+			sleep 0.01
+			systemctl kill -s KILL vmm@killed 2>/dev/null && break
+		done
+	) &
+	run_that_fails killed Restart=no
+	wait
+	matches "killed" "$said" 'it did not start: its worker was killed by SIGKILL'
+	# Long enough that its file, which has gone, has been looked for.
+	sleep 1
+	matches "status" "$(vmmctl status killed || :)" 'Status: its worker was killed by SIGKILL'
+	systemctl reset-failed vmm@killed
+	eventually 5 "no machine of that name" sh -c '! vmmctl show killed 2>/dev/null'
+}
+
+# Whoever asks for an end gets one, and no failed unit, also while it is just starting.
+forced_at_start() {
+	local delay
+	writer_machine early
+	vmmctl reload
+	for delay in 0.01 0.015 0.02 0.025 0.03 0.04 0.06 0.1 0.2; do
+		systemctl start --no-block vmm@early
+		eventually 10 "its start" job_or_process early
+		sleep "$delay"
+		vmmctl stop --force early
+		equals "state after $delay s" "$(unit_property early ActiveState)" inactive
+	done
+	for delay in 0.001 0.005 0.01; do
+		systemctl start --no-block vmm@early
+		sleep "$delay"
+		# Its guest does not follow where it has begun to run.
+		timeout 1 systemctl stop vmm@early || vmmctl stop --force early
+		equals "state after $delay s" "$(unit_property early ActiveState)" inactive
+	done
+}
+
+job_or_process() {
+	[[ $(vmmctl show -P State "$1") != inactive ]]
+}
+
+# What was forced off has a next life, which nobody ends.
+forced_and_started() {
+	local pid
+	writer_machine next
+	vmmctl start next
+	vmmctl stop --force next
+	vmmctl start next
+	pid=$(main_pid next)
+	sleep 12
+	equals "its worker" "$(main_pid next)" "$pid"
+	vmmctl reboot --force next
+	[[ $(main_pid next) != "$pid" ]]
+	equals "result" "$(unit_property next Result)" success
+	hard_stop next
+}
+
 add generator-says 60 generator_says
 add enables 90 enables
 add stale 90 stale
@@ -155,3 +235,6 @@ add transient 240 transient
 add transient-on-terminal 420 transient_on_terminal
 add transient-stopped 300 transient_stopped
 add waits 60 waits
+add_soak run-fails 120 run_fails
+add_soak forced-at-start 120 forced_at_start
+add_soak forced-and-started 60 forced_and_started
