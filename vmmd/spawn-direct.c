@@ -29,6 +29,7 @@
 #include "log.h"
 #include "spawn-direct.h"
 #include "spawn.h"
+#include "sweep.h"
 #include "worker/netns.h"
 #include "worker/start.h"
 
@@ -435,6 +436,8 @@ static int find_worker(struct manager *manager, const char *name)
 	r = machine_connect_control(machine);
 	if (r < 0)
 		log_warning("%s: its worker cannot be reached: %s", name, strerror(-r));
+	else
+		sweep_machine(machine);
 	return 0;
 }
 

@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "control.h"
 #include "machine.h"
 #include "netdev.h"
 #include "resources.h"
 
 enum {
 	MAX_CANDIDATES = 4096,
+	MAX_DEVICES = VMM_SPEC_MAX_DRIVES + VMM_SPEC_MAX_NETWORKS + VMM_SPEC_MAX_SHARES,
 	CHILD_SEC = 20,
 };
 
@@ -23,18 +25,43 @@ struct order {
 	struct manager *manager;
 	/* NULL: of all that have ended. */
 	const char *machine;
+	/* NULL: of those that the machine does not have. */
 	const char *network;
+	const struct inventory *inventory;
+};
+
+/* What a worker is asked for: which networks it has. */
+struct inventory {
+	struct manager *manager; /* borrowed, outlives us */
+	char machine[VMM_NAME_SIZE];
+	char networks[VMM_SPEC_MAX_NETWORKS][VMM_DEVICE_ID_SIZE];
+	size_t n_networks, n_devices;
+	/* Links that were there before it was asked: what is attached since is not meant. */
+	size_t n_indexes;
+	int indexes[MAX_CANDIDATES];
 };
 
 /* ---- in the child ---- */
+
+static bool has_network(const struct inventory *inventory, const char *network)
+{
+	for (size_t i = 0; i < inventory->n_networks; i++)
+		if (strcmp(inventory->networks[i], network) == 0)
+			return true;
+	return false;
+}
 
 static bool keeps(void *userdata, const char *machine, const char *network)
 {
 	const struct order *order = userdata;
 	const struct machine *found;
 
+	if (order->machine && strcmp(machine, order->machine) != 0)
+		return true;
+	if (order->inventory)
+		return has_network(order->inventory, network);
 	if (order->machine)
-		return strcmp(machine, order->machine) != 0 || strcmp(network, order->network) != 0;
+		return strcmp(network, order->network) != 0;
 	/* One that is just being made has no alias yet. */
 	if (!machine[0])
 		return order->manager->requests != NULL;
@@ -113,11 +140,10 @@ static int on_child_of_ended(sd_event_source *source, const siginfo_t *info, voi
 }
 
 /* Whether there is a child now. */
-static bool start(struct order *order, sd_event_child_handler_t handler)
+static bool start_with(
+	struct order *order, const int *indexes, size_t n, sd_event_child_handler_t handler)
 {
 	struct manager *manager = order->manager;
-	int indexes[MAX_CANDIDATES];
-	size_t n = list_candidates(indexes);
 	pid_t pid;
 
 	if (n == 0 || manager->n_children >= RESOURCES_MAX_CHILDREN)
@@ -131,6 +157,13 @@ static bool start(struct order *order, sd_event_child_handler_t handler)
 		return false;
 	manager->n_children++;
 	return true;
+}
+
+static bool start(struct order *order, sd_event_child_handler_t handler)
+{
+	int indexes[MAX_CANDIDATES];
+
+	return start_with(order, indexes, list_candidates(indexes), handler);
 }
 
 void sweep_ended(struct manager *manager)
@@ -148,4 +181,66 @@ void sweep_network(struct manager *manager, const char *machine, const char *net
 	struct order order = { .manager = manager, .machine = machine, .network = network };
 
 	start(&order, on_child);
+}
+
+/* ---- of a machine that has run without a vmmd ---- */
+
+static void got_device(void *userdata, int error, const struct vmm_control_message *message);
+
+static int ask_device(struct inventory *inventory, struct machine *machine, uint32_t index)
+{
+	struct vmm_control_index payload = { .index = index };
+
+	return control_request(machine->control, VMM_CONTROL_GET_DEVICE, &payload, sizeof(payload),
+		-EBADF, got_device, inventory);
+}
+
+/* 1: another one was asked for; 0: the list is complete. */
+static int take_device(struct inventory *inventory, const struct vmm_control_device *device)
+{
+	struct machine *machine = manager_find(inventory->manager, inventory->machine);
+	int r;
+
+	if (device->kind == VMM_DEVICE_NONE)
+		return 0;
+	if (++inventory->n_devices > MAX_DEVICES || !machine || !machine->control)
+		return -EBADMSG;
+	if (device->kind == VMM_DEVICE_NETWORK) {
+		if (inventory->n_networks >= VMM_SPEC_MAX_NETWORKS)
+			return -EBADMSG;
+		snprintf(inventory->networks[inventory->n_networks++], VMM_DEVICE_ID_SIZE, "%.*s",
+			VMM_DEVICE_ID_SIZE - 1, device->id);
+	}
+	r = ask_device(inventory, machine, device->next);
+	return r < 0 ? r : 1;
+}
+
+static void got_device(void *userdata, int error, const struct vmm_control_message *message)
+{
+	struct inventory *inventory = userdata;
+	struct order order = {
+		.manager = inventory->manager,
+		.machine = inventory->machine,
+		.inventory = inventory,
+	};
+	int r = error < 0 ? error : take_device(inventory, &message->device);
+
+	if (r > 0)
+		return;
+	if (r == 0)
+		start_with(&order, inventory->indexes, inventory->n_indexes, on_child);
+	free(inventory);
+}
+
+void sweep_machine(struct machine *machine)
+{
+	struct inventory *inventory = calloc(1, sizeof(*inventory));
+
+	if (!inventory)
+		return;
+	inventory->manager = machine->manager;
+	memcpy(inventory->machine, machine->name, sizeof(inventory->machine));
+	inventory->n_indexes = list_candidates(inventory->indexes);
+	if (inventory->n_indexes == 0 || ask_device(inventory, machine, 0) < 0)
+		free(inventory);
 }

@@ -18,4 +18,8 @@ void sweep_ended(struct manager *manager);
 /* One network of a machine that goes on: it was detached, or has not come. */
 void sweep_network(struct manager *manager, const char *machine, const char *network);
 
+/* What a machine, whose worker is connected to, does not have any more: it was detached while there
+ * was no vmmd, or the one there was ended over it. */
+void sweep_machine(struct machine *machine);
+
 #endif

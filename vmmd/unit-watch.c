@@ -7,6 +7,7 @@
 #include "job.h"
 #include "log.h"
 #include "spawn-systemd.h"
+#include "sweep.h"
 
 struct systemd *systemd_of(const struct machine *machine)
 {
@@ -245,6 +246,8 @@ static int list_unit(struct systemd *systemd, const char *unit, const char *path
 		/* One that starts has no socket before the hand-over. */
 		if (r < 0 && (r != -ENOENT || machine->handed.valid))
 			log_warning("%s: its worker cannot be reached: %s", name, strerror(-r));
+		if (r >= 0)
+			sweep_machine(machine);
 	}
 	return 0;
 }

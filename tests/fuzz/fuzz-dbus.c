@@ -23,8 +23,8 @@
 #include "log.h"
 #include "machine.h"
 #include "resources.h"
-#include "sweep.h"
 #include "spawn.h"
+#include "sweep.h"
 
 #define MAX_CALLS 8
 #define MAX_ITEMS 40
@@ -110,6 +110,10 @@ void sweep_ended(struct manager *m)
 }
 
 void sweep_network(struct manager *m, const char *machine, const char *network)
+{
+}
+
+void sweep_machine(struct machine *machine)
 {
 }
 

@@ -212,6 +212,19 @@ sleep 1; done; ip -br address; socat TCP-LISTEN:80,fork EXEC:cat & echo listens;
 	ip link delete uplink 2>/dev/null || :
 }
 
+# In place of udev, where there is neither it nor a devtmpfs.
+make_nodes() {
+	local number node
+	while :; do
+		for number in /sys/class/net/mv-*/macvtap/tap*/dev; do
+			node=/dev/$(basename "${number%/dev}")
+			[[ ! -e $number || -e $node ]] || mknod "$node" c "$(cut -d : -f 1 "$number")" \
+				"$(cut -d : -f 2 "$number")"
+		done
+		sleep 0.02
+	done 2>/dev/null
+}
+
 # A veth whose other end, with 10.79.1.1, is in a network namespace: the network that machines are on.
 make_uplink() {
 	ip netns add vmmpeer
@@ -220,6 +233,7 @@ make_uplink() {
 	ip -n vmmpeer addr add 10.79.1.1/24 dev vmmpeer0
 	ip -n vmmpeer link set vmmpeer0 up
 	trap 'ip netns del vmmpeer; ip link del vmmup0 2>/dev/null || :' EXIT
+	[[ $(findmnt -no FSTYPE /dev) == devtmpfs ]] || make_nodes &
 }
 
 macvtaps() {
@@ -269,6 +283,37 @@ macvtap() {
 	ip link del mv-other
 }
 
+# A network is detached while there is no vmmd to hear of it: its link goes when one comes, and what the
+# machine has stays.
+macvtap_without_vmmd() {
+	local worker
+	make_uplink
+	writer_machine alone
+	printf '[Network]\nName=lan\nMACVTap=vmmup0\n' >>/etc/vmm/alone.vm
+	systemctl start vmm@alone
+	vmmctl attach-network alone wan MACVTap=vmmup0
+	vmmctl attach-network alone man MACVTap=vmmup0
+	has_macvtaps 3 || fail "not a link for each network"
+	worker=$(main_pid alone)
+	kill -STOP "$worker"
+	vmmctl detach-network --force alone wan &
+	sleep 1
+	systemctl stop vmmd.socket
+	systemctl kill -s KILL vmmd.service
+	systemctl stop vmmd.service
+	kill -CONT "$worker"
+	wait $! || :
+	sleep 1
+	has_macvtaps 3 || fail "a link has gone without a vmmd"
+	systemctl start vmmd.socket vmmd.service
+	eventually 10 "the end of the link" has_macvtaps 2
+	matches "devices" "$(vmmctl list-devices --no-legend alone | cut -d ' ' -f 1 | tr '\n' ' ')" 'lan man'
+	vmmctl detach-network --force alone man
+	eventually 10 "the end of the other link" has_macvtaps 1
+	hard_stop alone
+	eventually 10 "the end of the last link" has_macvtaps 0
+}
+
 # A stock guest and a peer on the network that the host's interface is on.
 macvtap_traffic() {
 	make_uplink
@@ -284,6 +329,7 @@ macvtap_traffic() {
 }
 
 add_soak macvtap 120 macvtap
+add_soak macvtap-without-vmmd 60 macvtap_without_vmmd
 add_soak macvtap-traffic 200 macvtap_traffic ""
 add_soak macvtap-vhost 200 macvtap_traffic Vhost=yes
 add_soak traffic 400 user_traffic
