@@ -209,6 +209,22 @@ int vmm_mem_fill(struct vmm_mem *mem, uint64_t gpa, uint8_t byte, uint64_t lengt
 	return 0;
 }
 
+/*
+ * Of what is about to be written whole, so that no large page costs more memory than small ones
+ * would. Fresh small pages take as long as the copy into them does. Advice: a host may have none.
+ */
+static void advise_large_pages(const struct piece *piece)
+{
+	const struct region *region = piece->region;
+	/* Host and guest addresses agree modulo this, see mem.c. */
+	uint64_t start = ALIGN_UP(region->gpa + piece->offset, LARGE_PAGE_BYTES);
+	uint64_t end =
+		ALIGN_DOWN(region->gpa + piece->offset + piece->length_bytes, LARGE_PAGE_BYTES);
+
+	if (region->page_bytes == VMM_MEM_PAGE_BYTES && start < end)
+		(void)madvise(region->host + (start - region->gpa), end - start, MADV_HUGEPAGE);
+}
+
 int vmm_mem_pread_from(
 	struct vmm_mem *mem, uint64_t gpa, uint64_t length_bytes, int fd, uint64_t offset)
 {
@@ -220,6 +236,7 @@ int vmm_mem_pread_from(
 	if (r < 0)
 		return r;
 	for (; vmm_mem_next_piece(mem, &rest, &piece); offset += piece.length_bytes) {
+		advise_large_pages(&piece);
 		r = vmm_base_pread_full(
 			fd, piece.region->host + piece.offset, piece.length_bytes, offset);
 		vmm_mem_region_mark_dirty(piece.region, piece.offset, piece.length_bytes);

@@ -5,6 +5,10 @@
 
 #include <vmmcore/mem.h>
 
+/* Mappings are placed so that host and guest addresses agree modulo this: the host can then back
+ * both with one large page. */
+#define LARGE_PAGE_BYTES (UINT64_C(2) << 20)
+
 struct region {
 	uint64_t gpa;
 	uint64_t size_bytes;

@@ -15,10 +15,6 @@
 
 #define PAGE_BYTES ((uint64_t)VMM_MEM_PAGE_BYTES)
 
-/* Mappings are placed so that host and guest addresses agree modulo this: the host can then back
- * both with one large page. */
-#define LARGE_PAGE_BYTES (2 * MIB)
-
 static void region_finish(struct region *region)
 {
 	if (region->host)

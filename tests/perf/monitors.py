@@ -92,7 +92,7 @@ class Qemu:
         self.program = shutil.which('qemu-system-x86_64')
 
     def command(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None,
-                vsock=None):
+                vsock=None, initrd=None):
         command = [
             self.program, '-M', 'microvm,rtc=off,pic=off,pit=off,isa-serial=on,acpi=off',
             '-global', 'virtio-mmio.force-legacy=false', '-enable-kvm',
@@ -112,6 +112,8 @@ class Qemu:
                         '-device', 'virtio-net-device,netdev=n']
         if vsock:
             command += ['-device', f'vhost-vsock-device,guest-cid={vsock}']
+        if initrd:
+            command += ['-initrd', initrd]
         return command
 
     def start(self, *args, netns=None, **kwargs):
@@ -132,7 +134,7 @@ class Vmmd:
         return os.path.join(self.build, 'tests', 'perf', name + '.elf')
 
     def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, tap=None, vsock=None,
-              netns=None):
+              netns=None, initrd=None):
         command = [self.launch, f'--worker={self.worker}', f'--kernel={kernel}',
                    f'--cmdline={cmdline}', f'--memory={memory_mib}']
         if drive:
@@ -141,6 +143,8 @@ class Vmmd:
             command += [f'--tap={tap}']
         if vsock:
             command += [f'--vsock={vsock}']
+        if initrd:
+            command += [f'--initrd={initrd}']
         # launch becomes the worker, so the pid is right; the clock starts when it does.
         guest = Guest(inside(netns, command))
         guest.started = int(guest.wait_for('EXEC')[1].split()[1]) / 1e9
@@ -153,7 +157,7 @@ class Firecracker:
     def __init__(self, program):
         self.program = program
 
-    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1):
+    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, initrd=None):
         if queues != 1:
             raise NotImplementedError('one queue')
         config = {
@@ -162,6 +166,8 @@ class Firecracker:
             'drives': [{'drive_id': 'd', 'path_on_host': drive, 'is_root_device': False,
                         'is_read_only': False, 'cache_type': 'Writeback'}] if drive else [],
         }
+        if initrd:
+            config['boot-source']['initrd_path'] = initrd
         with tempfile.NamedTemporaryFile('w', suffix='.json', delete=False) as f:
             json.dump(config, f)
         return Guest([self.program, '--no-api', '--config-file', f.name], files=[f.name])
@@ -173,11 +179,13 @@ class CloudHypervisor:
     def __init__(self, program):
         self.program = program
 
-    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1):
+    def start(self, kernel, cmdline='', memory_mib=128, drive=None, queues=1, initrd=None):
         command = [self.program, '--kernel', kernel, '--cmdline', cmdline, '--cpus', 'boot=1',
                    '--memory', f'size={memory_mib}M', '--serial', 'tty', '--console', 'off']
         if drive:
             command += ['--disk', f'path={drive},num_queues={queues}']
+        if initrd:
+            command += ['--initramfs', initrd]
         return Guest(command)
 
 

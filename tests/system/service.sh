@@ -225,18 +225,26 @@ worker_sandbox() {
 
 # What a worker costs beside the guest's memory: one vCPU, 128 MiB.
 worker_memory() {
-	local pid kib=0 big=0 first second
+	local pid kib=0 guest_kib=0 size=0 rss=0 first second flags
 	idle_machine lean Machine.Memory=128M
 	systemctl start vmm@lean
 	wait_console lean 60 'Kernel panic'
 	pid=$(main_pid lean)
-	# The guest's memory is what is mapped in pieces of 64 MiB or more.
-	while read -r first second _; do
+	# The guest's memory is what is mapped in pieces of 1 MiB or more and left out of core dumps.
+	while read -r first second flags; do
 		case $first in
-		[0-9a-f]*-*) ((big = 0x${first#*-} - 0x${first%-*} >= 64 << 20, 1)) ;;
-		Rss:) ((kib += big ? 0 : second, 1)) ;;
+		Size:) size=$second ;;
+		Rss:) rss=$second ;;
+		VmFlags:)
+			if ((size >= 1024)) && [[ " $flags " == *" dd "* ]]; then
+				((guest_kib += rss, 1))
+			else
+				((kib += rss, 1))
+			fi
+			;;
 		esac
 	done <"/proc/$pid/smaps"
+	((guest_kib > 0)) || fail "the guest's memory is not to be told from the worker's"
 	echo "resident beside the guest's memory: $kib KiB"
 	((kib < 3072)) || fail "$kib KiB are resident beside the guest's memory"
 	((kib > 0))

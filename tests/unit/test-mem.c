@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -335,6 +337,46 @@ START_TEST(reads_files_into_the_guest)
 }
 END_TEST
 
+/* Whether the map of this process from start to end asks for large pages ("hg" in smaps). */
+static bool asks_for_large_pages(const void *start, const void *end)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	char line[512], flags[512];
+	uintptr_t from, to;
+	bool here = false, found = false;
+
+	ck_assert_ptr_nonnull(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+			here = from == (uintptr_t)start && to == (uintptr_t)end;
+		else if (here && sscanf(line, "VmFlags: %511[^\n]", flags) == 1)
+			found = strstr(flags, "hg");
+	}
+	fclose(smaps);
+	return found;
+}
+
+/* Large pages for what is written whole, and for nothing beside it. */
+START_TEST(reads_large_files_into_large_pages)
+{
+	const uint64_t mib = UINT64_C(1) << 20, gpa = 64 * mib;
+	CLEANUP(close_p) int fd = memfd_create("file", MFD_CLOEXEC);
+	uint8_t *host;
+
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK) < 0)
+		return;
+	ck_assert_int_eq(ftruncate(fd, (off_t)(6 * mib)), 0);
+	add(gpa, 12 * mib, VMM_MEM_ANONYMOUS, false);
+	host = vmm_mem_pointer(mem, gpa, 12 * mib, 1, true);
+	ck_assert_ptr_nonnull(host);
+	/* From 3 to 9 MiB: the pages at 4 and 6 are whole. */
+	ck_assert_int_eq(vmm_mem_pread_from(mem, gpa + 3 * mib, 6 * mib, fd, 0), 0);
+	ck_assert(asks_for_large_pages(host + 4 * mib, host + 8 * mib));
+	ck_assert(!asks_for_large_pages(host, host + 4 * mib));
+	ck_assert(!asks_for_large_pages(host + 8 * mib, host + 12 * mib));
+}
+END_TEST
+
 START_TEST(dirty_log_marks_and_clears)
 {
 	uint64_t bits[1];
@@ -381,6 +423,7 @@ int main(void)
 	tcase_add_test(tcase, host_and_guest_agree_modulo_2m);
 	tcase_add_test(tcase, discard_gives_pages_back);
 	tcase_add_test(tcase, reads_files_into_the_guest);
+	tcase_add_test(tcase, reads_large_files_into_large_pages);
 	tcase_add_test(tcase, dirty_log_marks_and_clears);
 	return unit_run(suite);
 }

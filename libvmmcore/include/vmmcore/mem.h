@@ -115,7 +115,8 @@ VMM_PUBLIC int vmm_mem_fill(struct vmm_mem *mem, uint64_t gpa, uint8_t byte, uin
 /*
  * Reads from a file straight into guest memory: retried until length_bytes are there. 0,
  * -VMM_EGUEST, -ENODATA where the file ends early, or the errno of pread. On failure a part
- * may have been written.
+ * may have been written. Asks the host for large pages where it fills them whole (madvise() with
+ * MADV_HUGEPAGE, which a filter of system calls has to allow).
  */
 VMM_PUBLIC int vmm_mem_pread_from(
 	struct vmm_mem *mem, uint64_t gpa, uint64_t length_bytes, int fd, uint64_t offset);
