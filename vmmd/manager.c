@@ -198,7 +198,8 @@ static int read_files(struct manager *manager)
 /* One that was run from the command line is gone, file and all, when it has failed. */
 static bool is_to_be_read(const struct machine *machine)
 {
-	return machine->was_run && machine->unit_state == UNIT_FAILED;
+	return machine->was_run && machine->unit_state == UNIT_FAILED &&
+	       machine->manager->spawner->keeps_failed;
 }
 
 static int reread(struct manager *manager, bool by_request)
@@ -330,10 +331,17 @@ int manager_start(struct manager *manager)
 	r = manager->spawner->enumerate(manager);
 	if (r < 0)
 		return r;
-	remove_stale(manager);
-	sweep_ended(manager);
 	manager->started = true;
 	return 0;
+}
+
+void manager_units_known(struct manager *manager)
+{
+	if (manager->units_known)
+		return;
+	manager->units_known = true;
+	remove_stale(manager);
+	sweep_ended(manager);
 }
 
 int manager_new(sd_event *event, const struct manager_options *options, struct manager **ret)

@@ -79,6 +79,7 @@ struct manager {
 	sd_event_source *watch_timer;       /* owned */
 	unsigned n_children;                /* of resources.c and sweep.c, alive */
 	struct resources_request *requests; /* borrowed: those under way */
+	bool units_known;                   /* what runs, from whoever spawns it */
 	bool is_sweeping;                   /* of machines that have ended */
 	bool sweep_again;                   /* more have, since */
 };
@@ -94,6 +95,9 @@ struct manager *manager_free(struct manager *manager);
 
 /* Finds machines that run and those that are defined. */
 int manager_start(struct manager *manager);
+
+/* The spawner has told of all that runs: what is left over of others goes, once. */
+void manager_units_known(struct manager *manager);
 
 /* Reads all .vm files again: adds, updates and removes machines. */
 int manager_reload(struct manager *manager);

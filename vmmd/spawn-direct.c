@@ -490,6 +490,8 @@ static int direct_enumerate(struct manager *manager)
 		if (config_name_valid(entry->d_name))
 			r = find_worker(manager, entry->d_name);
 	closedir(dir);
+	if (r >= 0)
+		manager_units_known(manager);
 	return r;
 }
 

@@ -368,8 +368,17 @@ static void systemd_authenticate_cancel(void *handle)
 
 /* ---- the connection ---- */
 
-static void connect_again(struct systemd *systemd)
+void systemd_connect_again(struct systemd *systemd, int error)
 {
+	struct manager *manager = systemd->manager;
+
+	if (error < 0 && log_limit_ok(&systemd->limit))
+		log_error("systemd cannot be reached: %s", strerror(-error));
+	/* Their end may be told to nobody: the units' states decide. Others have not begun yet. */
+	for (size_t i = 0; i < manager->n_jobs; i++)
+		if (manager->jobs[i]->accepted)
+			manager->jobs[i]->watch_unit = true;
+	systemd->is_known = false;
 	systemd->bus = sd_bus_close_unref(systemd->bus);
 	systemd_retry_later(systemd);
 }
@@ -377,14 +386,10 @@ static void connect_again(struct systemd *systemd)
 static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	struct systemd *systemd = userdata;
-	struct manager *manager = systemd->manager;
 
-	log_info("the connection to systemd has ended, connecting again");
-	/* Their end may be told to nobody: the units' states decide. Others have not begun yet. */
-	for (size_t i = 0; i < manager->n_jobs; i++)
-		if (manager->jobs[i]->accepted)
-			manager->jobs[i]->watch_unit = true;
-	connect_again(systemd);
+	if (systemd->is_known)
+		log_info("the connection to systemd has ended, connecting again");
+	systemd_connect_again(systemd, 0);
 	return 0;
 }
 
@@ -408,20 +413,21 @@ static int add_matches(struct systemd *systemd)
 	sd_bus *bus = systemd->bus;
 	int r;
 
-	r = sd_bus_match_signal(bus, NULL, NULL, SYSTEMD_PATH, MANAGER_INTERFACE, "JobRemoved",
-		on_job_removed, systemd);
+	r = sd_bus_match_signal_async(bus, NULL, NULL, SYSTEMD_PATH, MANAGER_INTERFACE,
+		"JobRemoved", on_job_removed, NULL, systemd);
 	if (r >= 0)
-		r = sd_bus_add_match(bus, NULL,
+		r = sd_bus_add_match_async(bus, NULL,
 			"type='signal',interface='org.freedesktop.DBus.Properties',"
 			"member='PropertiesChanged',path_namespace='" UNIT_PATH "'",
-			unit_on_properties, systemd);
+			unit_on_properties, NULL, systemd);
 	if (r >= 0)
-		r = sd_bus_match_signal(bus, NULL, NULL, "/org/freedesktop/DBus/Local",
-			"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, systemd);
+		r = sd_bus_match_signal_async(bus, NULL, NULL, "/org/freedesktop/DBus/Local",
+			"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL,
+			systemd);
 	return r;
 }
 
-int systemd_connect(struct systemd *systemd)
+void systemd_connect(struct systemd *systemd)
 {
 	bool private = true;
 	int r;
@@ -437,23 +443,36 @@ int systemd_connect(struct systemd *systemd)
 	if (r >= 0)
 		r = add_matches(systemd);
 	if (r >= 0 && !private)
-		r = sd_bus_call_method(systemd->bus, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE,
-			"Subscribe", NULL, NULL, NULL);
+		r = sd_bus_call_method_async(systemd->bus, NULL, SYSTEMD, SYSTEMD_PATH,
+			MANAGER_INTERFACE, "Subscribe", NULL, NULL, NULL);
 	if (r >= 0)
-		r = unit_list_all(systemd);
+		r = units_list(systemd);
 	if (r >= 0)
 		r = sd_bus_attach_event(systemd->bus, systemd->manager->event, 0);
-	if (r < 0) {
-		if (log_limit_ok(&systemd->limit))
-			log_error("systemd cannot be reached: %s", strerror(-r));
-		connect_again(systemd);
-	}
-	return r;
+	if (r < 0)
+		systemd_connect_again(systemd, r);
 }
 
+/* Before vmmd serves anyone it should know what runs; it does without where systemd does not say.
+ */
 static int systemd_enumerate(struct manager *manager)
 {
-	systemd_connect(manager->spawn);
+	uint64_t deadline_usec = vmm_base_now_nsec() / 1000 + CALL_USEC;
+	struct systemd *systemd = manager->spawn;
+
+	systemd_connect(systemd);
+	while (systemd->bus && !systemd->is_known) {
+		uint64_t now_usec = vmm_base_now_nsec() / 1000;
+		int r;
+
+		if (now_usec >= deadline_usec)
+			break;
+		r = sd_bus_process(systemd->bus, NULL);
+		if (r == 0)
+			r = sd_bus_wait(systemd->bus, deadline_usec - now_usec);
+		if (r < 0 && r != -EINTR)
+			break;
+	}
 	return 0;
 }
 
@@ -492,6 +511,7 @@ static void systemd_forget(struct machine *machine)
 
 const struct spawner_ops spawner_systemd = {
 	.name = "systemd",
+	.keeps_failed = true,
 	.init = systemd_init,
 	.finish = systemd_finish,
 	.enumerate = systemd_enumerate,

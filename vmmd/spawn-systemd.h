@@ -53,6 +53,9 @@ int unit_facts_exit_status(const struct unit_facts *facts);
 struct systemd {
 	struct manager *manager; /* borrowed */
 	sd_bus *bus;             /* owned; NULL while PID 1 cannot be reached */
+	bool is_known;           /* what its units do; before that no request is sent */
+	size_t n_asked;          /* answers that the list of them waits for */
+	int list_error;          /* negative: one of them has not come */
 	sd_event_source *retry;  /* owned */
 	struct call *waiting;    /* owned: requests, in their order */
 	size_t n_waiting;
@@ -62,7 +65,7 @@ struct systemd {
 /* machine->spawn: what systemd said last of the unit. */
 struct unit {
 	struct unit_facts facts;
-	bool listed;       /* by unit_list_all() */
+	bool listed;       /* it was told of over this connection */
 	pid_t kill_leader; /* who is to end; others are not meant */
 	unsigned n_kill_tries;
 	sd_event_source *kill_timer; /* owned */
@@ -123,7 +126,13 @@ void requests_resume(struct systemd *systemd);
 /* Frees them. */
 void requests_forget(struct systemd *systemd);
 
-int systemd_connect(struct systemd *systemd);
+/*
+ * Begins to connect: the event loop does the rest, and waits for nobody. What cannot be reached is
+ * tried again.
+ */
+void systemd_connect(struct systemd *systemd);
+/* Ends the connection for that error, and begins anew after a moment. */
+void systemd_connect_again(struct systemd *systemd, int error);
 /* Connects again after a moment, where that is needed, and resumes what waits. */
 void systemd_retry_later(struct systemd *systemd);
 
@@ -133,7 +142,9 @@ void unit_refresh(struct machine *machine, struct job *job, const char *result);
 int unit_on_properties(sd_bus_message *message, void *userdata, sd_bus_error *error);
 /* systemd has no such unit any more: it is inactive. May end the machine's job. */
 void unit_forget(struct machine *machine);
-/* All units of machines that are there: waits for the answers. */
-int unit_list_all(struct systemd *systemd);
+/* What facts has, to the machine. */
+void unit_evaluate(struct machine *machine);
+/* unit-list.c: asks for all units of machines that are there; then the requests go on. */
+int units_list(struct systemd *systemd);
 
 #endif

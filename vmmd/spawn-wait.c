@@ -67,7 +67,7 @@ bool request_send(struct call *call)
 	if (call->deadline_usec == 0)
 		call->deadline_usec = now_usec() + UINT64_C(1000000) * REQUEST_SEC;
 	/* Who has waited longer goes first. */
-	r = systemd->bus && !systemd->waiting ? call->send(call) : -ENOTCONN;
+	r = systemd->is_known && !systemd->waiting ? call->send(call) : -ENOTCONN;
 	if (r >= 0)
 		return true;
 	if (r == -ENOTCONN && now_usec() < call->deadline_usec &&
@@ -113,7 +113,7 @@ void requests_resume(struct systemd *systemd)
 		int r;
 
 		take_off(call);
-		r = systemd->bus ? call->send(call) : -ENOTCONN;
+		r = systemd->is_known ? call->send(call) : -ENOTCONN;
 		if (r >= 0)
 			continue;
 		if (r == -ENOTCONN && now_usec() < call->deadline_usec) {

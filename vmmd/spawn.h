@@ -22,9 +22,12 @@ typedef void (*spawn_done_t)(void *userdata, int error, const char *text);
 
 struct spawner_ops {
 	const char *name;
+	/* A unit that has failed stays so until systemctl reset-failed, whether or not its machine
+	 * has a file. */
+	bool keeps_failed;
 	int (*init)(struct manager *manager);
 	void (*finish)(struct manager *manager);
-	/* Finds the units that are there. */
+	/* Finds the units that are there, and calls manager_units_known(), now or later. */
 	int (*enumerate)(struct manager *manager);
 	/* The machine is about to be freed. */
 	void (*forget)(struct machine *machine);

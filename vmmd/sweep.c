@@ -170,6 +170,8 @@ void sweep_ended(struct manager *manager)
 {
 	struct order order = { .manager = manager };
 
+	if (!manager->units_known)
+		return;
 	if (manager->is_sweeping)
 		manager->sweep_again = true;
 	else

@@ -7,7 +7,6 @@
 #include "job.h"
 #include "log.h"
 #include "spawn-systemd.h"
-#include "sweep.h"
 
 struct systemd *systemd_of(const struct machine *machine)
 {
@@ -65,7 +64,7 @@ int call_send(struct systemd *systemd, sd_bus_message *message, sd_bus_message_h
 
 /* ---- what a unit is doing ---- */
 
-static void evaluate(struct machine *machine)
+void unit_evaluate(struct machine *machine)
 {
 	const struct unit_facts *facts = &unit_of(machine)->facts;
 	enum unit_state state = unit_facts_state(facts);
@@ -124,7 +123,7 @@ static int got_unit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 
 	if (machine && !sd_bus_message_is_method_error(reply, NULL) &&
 		unit_facts_read(&unit_of(machine)->facts, reply) >= 0)
-		evaluate(machine);
+		unit_evaluate(machine);
 	/* State first, then the end of the job: who waits for it finds the state as it is. */
 	job = job_id ? job_find(manager, job_id) : NULL;
 	if (job && result)
@@ -195,6 +194,7 @@ int unit_on_properties(sd_bus_message *message, void *userdata, sd_bus_error *er
 		return 0;
 	if (unit_facts_read(&unit_of(machine)->facts, message) < 0)
 		return 0;
+	unit_of(machine)->listed = true;
 	/* The service's properties come first, the unit's complete the picture. */
 	if (!is_unit)
 		return 0;
@@ -203,52 +203,7 @@ int unit_on_properties(sd_bus_message *message, void *userdata, sd_bus_error *er
 	if (machine_is_active(machine) && !unit_is_active(unit_of(machine)))
 		unit_refresh(machine, NULL, NULL);
 	else
-		evaluate(machine);
-	return 0;
-}
-
-static int list_unit(struct systemd *systemd, const char *unit, const char *path)
-{
-	static const char *const interfaces[] = { SYSTEMD ".Service", SYSTEMD ".Unit" };
-	struct machine *machine;
-	char name[VMM_NAME_SIZE];
-	int r;
-
-	if (!machine_name_of_unit(unit, name))
-		return 0;
-	r = manager_ensure(systemd->manager, name, &machine);
-	if (r < 0)
-		return r == -ENOMEM ? r : 0;
-	if (!unit_of(machine))
-		return -ENOMEM;
-	unit_of(machine)->facts = (struct unit_facts){};
-	unit_of(machine)->listed = true;
-	for (size_t i = 0; i < ARRAY_SIZE(interfaces); i++) {
-		CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-
-		r = sd_bus_call_method(systemd->bus, SYSTEMD, path,
-			"org.freedesktop.DBus.Properties", "GetAll", NULL, &reply, "s",
-			interfaces[i]);
-		if (r >= 0)
-			r = unit_facts_read(&unit_of(machine)->facts, reply);
-		if (r < 0) {
-			log_warning("%s: %s", unit, strerror(-r));
-			return 0;
-		}
-	}
-	if (unit_of(machine)->facts.main_pid > 0 && !machine->handed.valid)
-		machine_load_handed(machine);
-	evaluate(machine);
-	machine_set_since(machine, unit_of(machine)->facts.change_usec,
-		unit_of(machine)->facts.change_monotonic_usec);
-	if (machine->leader > 0 && !machine->control) {
-		r = machine_connect_control(machine);
-		/* One that starts has no socket before the hand-over. */
-		if (r < 0 && (r != -ENOENT || machine->handed.valid))
-			log_warning("%s: its worker cannot be reached: %s", name, strerror(-r));
-		if (r >= 0)
-			sweep_machine(machine);
-	}
+		unit_evaluate(machine);
 	return 0;
 }
 
@@ -257,44 +212,5 @@ void unit_forget(struct machine *machine)
 	if (!machine_is_active(machine) || !unit_of(machine))
 		return;
 	unit_of(machine)->facts = (struct unit_facts){};
-	evaluate(machine);
-}
-
-/* What has ended while nobody told of it, and is not loaded any more. */
-static void forget_others(struct manager *manager)
-{
-	for (size_t i = 0; i < manager->n_machines; i++) {
-		struct unit *unit = manager->machines[i]->spawn;
-
-		if (unit && !unit->listed)
-			unit_forget(manager->machines[i]);
-	}
-}
-
-int unit_list_all(struct systemd *systemd)
-{
-	struct manager *manager = systemd->manager;
-	CLEANUP(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	const char *unit, *path;
-	int r;
-
-	r = sd_bus_call_method(systemd->bus, SYSTEMD, SYSTEMD_PATH, MANAGER_INTERFACE,
-		"ListUnitsByPatterns", &error, &reply, "asas", 0, 1, "vmm@*.service");
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < manager->n_machines; i++)
-		if (manager->machines[i]->spawn)
-			unit_of(manager->machines[i])->listed = false;
-	r = sd_bus_message_enter_container(reply, 'a', "(ssssssouso)");
-	while (r >= 0) {
-		r = sd_bus_message_read(reply, "(ssssssouso)", &unit, NULL, NULL, NULL, NULL, NULL,
-			&path, NULL, NULL, NULL);
-		if (r <= 0)
-			break;
-		r = list_unit(systemd, unit, path);
-	}
-	if (r >= 0)
-		forget_others(manager);
-	return r;
+	unit_evaluate(machine);
 }

@@ -217,6 +217,34 @@ daemon_crash_loop() {
 	hard_stop waits
 }
 
+# systemd takes connections and says nothing: vmmd answers all the same, forgets no machine, and goes on
+# when systemd does.
+silent_systemd() {
+	local pid before
+	writer_machine heard
+	systemctl start vmm@heard
+	mv /run/systemd/private /run/systemd/private.away
+	trap 'rm -f /run/systemd/private; mv /run/systemd/private.away /run/systemd/private' EXIT
+	# It leaves what connects where it is.
+	systemd-socket-activate -l /run/systemd/private sleep 60 2>/dev/null &
+	pid=$!
+	eventually 5 "a socket that nobody reads" test -S /run/systemd/private
+	SYSTEMCTL_FORCE_BUS=1 systemctl restart vmmd.service
+	before=${EPOCHREALTIME/./}
+	for _ in {1..40}; do
+		timeout 1 vmmctl list >"$TEST_DIR/list"
+		sleep 0.2
+	done
+	echo "NOTE: 40 lists in $((${EPOCHREALTIME/./} - before)) us"
+	[[ -S /run/vmmd/machine/heard/control ]] || fail "the directory of a machine that runs is gone"
+	rm /run/systemd/private
+	mv /run/systemd/private.away /run/systemd/private
+	trap - EXIT
+	kill "$pid"
+	eventually 20 "what runs" sh -c 'vmmctl list --no-legend heard | grep -q running'
+	hard_stop heard
+}
+
 add killed 400 daemon_killed
 add start-without-daemon 240 start_without_daemon
 add end-while-daemon-is-down 240 end_while_daemon_is_down
@@ -228,3 +256,4 @@ add idle 150 daemon_idle
 add_soak restart-while-stopping 120 restart_while_stopping
 add_soak reexec 300 daemon_reexec 20
 add_soak crash-loop 240 daemon_crash_loop
+add_soak silent-systemd 120 silent_systemd
