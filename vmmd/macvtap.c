@@ -78,8 +78,8 @@ int macvtap_check(const struct config_network *network, char *reason, size_t rea
 
 /* ---- the link ---- */
 
-void macvtap_compose(
-	struct netlink_message *message, const char *name, int parent, const uint8_t mac[6])
+void macvtap_compose(struct netlink_message *message, const char *name, int parent, uint32_t group,
+	const uint8_t mac[6])
 {
 	const struct ifinfomsg info = {};
 	size_t link, data;
@@ -88,7 +88,7 @@ void macvtap_compose(
 	netlink_put_text(message, IFLA_IFNAME, name);
 	netlink_put_u32(message, IFLA_LINK, (uint32_t)parent);
 	netlink_put(message, IFLA_ADDRESS, mac, 6);
-	netlink_put_u32(message, IFLA_GROUP, NETDEV_GROUP);
+	netlink_put_u32(message, IFLA_GROUP, group);
 	link = netlink_nest(message, IFLA_LINKINFO);
 	netlink_put_text(message, IFLA_INFO_KIND, "macvtap");
 	data = netlink_nest(message, IFLA_INFO_DATA);
@@ -132,7 +132,7 @@ static int clear_name(struct netlink *netlink, const struct macvtap_order *order
 
 	if (r < 0)
 		return r == -ENODEV ? 0 : r;
-	if (!netdev_is_ours(&link))
+	if (!netdev_is_ours(&link, netdev_group(order->run_dir)))
 		return -EEXIST;
 	if (netdev_owner(&link, machine, network) &&
 		(strcmp(machine, order->machine) != 0 ||
@@ -158,7 +158,7 @@ static int make_link(struct netlink *netlink, const struct macvtap_order *order,
 	macvtap_name(order->machine, network->name.value, name);
 	tap_mac(order->machine, network, mac);
 	for (;;) {
-		macvtap_compose(&message, name, parent, mac);
+		macvtap_compose(&message, name, parent, netdev_group(order->run_dir), mac);
 		r = netlink_call(netlink, &message);
 		if (r != -EEXIST || vmm_base_now_nsec() >= deadline_nsec)
 			break;

@@ -13,10 +13,11 @@
 void macvtap_name(const char *machine, const char *network, char name[IFNAMSIZ]);
 
 /* The message that makes one, in bridge mode, on the link with the index parent. For the tests. */
-void macvtap_compose(
-	struct netlink_message *message, const char *name, int parent, const uint8_t mac[6]);
+void macvtap_compose(struct netlink_message *message, const char *name, int parent, uint32_t group,
+	const uint8_t mac[6]);
 
 struct macvtap_order {
+	const char *run_dir; /* see netdev_group() */
 	const char *machine;
 	const struct config_network *network;
 	/* A machine that starts has no other: one that is there is of an earlier end, and goes. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if_link.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 #include "base/util.h"
 
 #define ALIAS_PREFIX "vmmd "
+
+/* While links come and go all the time. */
+#define MAX_LISTS 100
 
 static bool begins_with(const char *text, const char *prefix)
 {
@@ -29,9 +33,21 @@ static bool is_zone(const struct netlink_link *link)
 	return strcmp(link->kind, "bridge") == 0 && begins_with(link->name, NETDEV_ZONE_PREFIX);
 }
 
-bool netdev_is_ours(const struct netlink_link *link)
+uint32_t netdev_group(const char *run_dir)
 {
-	return link->group == NETDEV_GROUP && (is_macvtap(link) || is_zone(link));
+	uint32_t hash = 0x811c9dc5u;
+
+	if (strcmp(run_dir, "/run/vmmd") == 0)
+		return NETDEV_GROUP;
+	/* FNV-1a. 0 is the group of all links that have none. */
+	for (const char *at = run_dir; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 0x01000193u;
+	return hash == 0 ? 1 : hash;
+}
+
+bool netdev_is_ours(const struct netlink_link *link, uint32_t group)
+{
+	return link->group == group && (is_macvtap(link) || is_zone(link));
 }
 
 bool netdev_owner(const struct netlink_link *link, char machine[CONFIG_MAX_NAME + 1],
@@ -97,8 +113,12 @@ int netdev_delete(struct netlink *netlink, int index)
 
 int netdev_lock(const char *run_dir, int *ret_fd)
 {
-	CLEANUP(close_p) int fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(close_p) int fd = -EBADF;
+	char path[PATH_MAX];
 
+	if (snprintf(path, sizeof(path), "%s/machine", run_dir) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	while (flock(fd, LOCK_EX) < 0)
@@ -127,6 +147,18 @@ static int collect(void *userdata, const struct netlink_link *link)
 	return 0;
 }
 
+/* Bridges go by what ports there are: a list that lacks some is none. */
+static int collect_all(struct netlink *netlink, struct links *links)
+{
+	int r = -EINTR;
+
+	for (unsigned int n = 0; r == -EINTR && n < MAX_LISTS; n++) {
+		links->n_items = 0;
+		r = netlink_list(netlink, collect, links);
+	}
+	return r;
+}
+
 static bool has_ports(const struct links *links, int bridge)
 {
 	for (size_t i = 0; i < links->n_items; i++)
@@ -143,7 +175,7 @@ static bool must_go(const struct netdev_sweep *sweep, const struct links *links,
 
 	for (size_t i = 0; i < sweep->n_indexes; i++)
 		is_known |= sweep->indexes[i] == link->index;
-	if (!is_known || !netdev_is_ours(link))
+	if (!is_known || !netdev_is_ours(link, netdev_group(sweep->run_dir)))
 		return false;
 	if (is_zone(link))
 		return !has_ports(links, link->index);
@@ -164,7 +196,7 @@ int netdev_sweep(const struct netdev_sweep *sweep)
 		r = netlink_open(&netlink);
 	if (r < 0)
 		return r;
-	r = netlink_list(&netlink, collect, &links);
+	r = collect_all(&netlink, &links);
 	for (size_t i = 0; r >= 0 && i < links.n_items; i++) {
 		if (!must_go(sweep, &links, &links.items[i]))
 			continue;

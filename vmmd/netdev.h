@@ -15,11 +15,15 @@
 /* "vmmd" in ASCII: ip link show group 1986882916. */
 #define NETDEV_GROUP 0x766d6d64u
 
+/* The group of the vmmd with that directory: NETDEV_GROUP with the system's own, and another for
+ * one with --root=, so that neither takes the other's links away. */
+uint32_t netdev_group(const char *run_dir);
+
 #define NETDEV_MACVTAP_PREFIX "mv-"
 #define NETDEV_ZONE_PREFIX "vz-"
 
-/* A link that vmmd has made: its group, its kind and how its name begins. */
-bool netdev_is_ours(const struct netlink_link *link);
+/* A link that the vmmd of the group has made: its group, its kind and how its name begins. */
+bool netdev_is_ours(const struct netlink_link *link, uint32_t group);
 
 /* A macvtap's alias is "vmmd MACHINE/NETWORK". False where it is another's, or none yet. */
 bool netdev_owner(const struct netlink_link *link, char machine[CONFIG_MAX_NAME + 1],
@@ -32,7 +36,7 @@ int netdev_finish(
 int netdev_delete(struct netlink *netlink, int index);
 
 /* Who joins a zone and who takes an empty one away do so one after the other. The lock is the
- * descriptor's. */
+ * descriptor's, of a directory that nobody else may open, and so not lock either. */
 int netdev_lock(const char *run_dir, int *ret_fd);
 
 /* What is to go. */

@@ -279,6 +279,7 @@ int netlink_get(struct netlink *netlink, int index, const char *name, struct net
 struct list {
 	netlink_found_t found;
 	void *userdata;
+	bool interrupted;
 };
 
 static int handle_listed(void *userdata, const struct nlmsghdr *header, bool *ret_end)
@@ -287,10 +288,12 @@ static int handle_listed(void *userdata, const struct nlmsghdr *header, bool *re
 	struct netlink_link link;
 	int r;
 
+	list->interrupted |= header->nlmsg_flags & NLM_F_DUMP_INTR;
 	switch (header->nlmsg_type) {
 	case NLMSG_DONE:
 		*ret_end = true;
-		return 0;
+		r = read_error(header);
+		return r < 0 ? r : list->interrupted ? -EINTR : 0;
 	case NLMSG_ERROR:
 		*ret_end = true;
 		r = read_error(header);

@@ -65,7 +65,8 @@ struct netlink_link {
 int netlink_get(
 	struct netlink *netlink, int index, const char *name, struct netlink_link *ret_link);
 
-/* All of them. Ends when found gives what is not 0, and returns that. */
+/* All of them. Ends when found gives what is not 0, and returns that. -EINTR: links have come or
+ * gone meanwhile, and found may have missed others, too. */
 typedef int (*netlink_found_t)(void *userdata, const struct netlink_link *link);
 int netlink_list(struct netlink *netlink, netlink_found_t found, void *userdata);
 

@@ -315,6 +315,7 @@ static int open_macvtap(
 	struct opener *opener, const struct config_network *network, int fds[CONFIG_MAX_PAIRS])
 {
 	const struct macvtap_order order = {
+		.run_dir = opener->order->run_dir,
 		.machine = opener->config->name,
 		.network = network,
 		.is_start = opener->mode == RESOURCES_TAKE,

@@ -15,7 +15,8 @@ void zone_bridge(const char *zone, char name[IFNAMSIZ])
 	snprintf(name, IFNAMSIZ, NETDEV_ZONE_PREFIX "%s", zone);
 }
 
-void zone_compose(struct netlink_message *message, const char *name, const uint8_t mac[6])
+void zone_compose(
+	struct netlink_message *message, const char *name, uint32_t group, const uint8_t mac[6])
 {
 	const struct ifinfomsg info = {};
 	size_t link;
@@ -23,7 +24,7 @@ void zone_compose(struct netlink_message *message, const char *name, const uint8
 	netlink_begin(message, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &info);
 	netlink_put_text(message, IFLA_IFNAME, name);
 	netlink_put(message, IFLA_ADDRESS, mac, 6);
-	netlink_put_u32(message, IFLA_GROUP, NETDEV_GROUP);
+	netlink_put_u32(message, IFLA_GROUP, group);
 	link = netlink_nest(message, IFLA_LINKINFO);
 	netlink_put_text(message, IFLA_INFO_KIND, "bridge");
 	netlink_nest_end(message, link);
@@ -49,7 +50,7 @@ static int find_bridge(struct netlink *netlink, const char *name, struct netlink
 }
 
 /* It keeps its address while ports come and go: machines know the host by it. */
-static int make_bridge(struct netlink *netlink, const char *zone, const char *name)
+static int make_bridge(struct netlink *netlink, const char *zone, uint32_t group, const char *name)
 {
 	struct netlink_message message;
 	uint8_t host[16], mac[6];
@@ -57,7 +58,7 @@ static int make_bridge(struct netlink *netlink, const char *zone, const char *na
 
 	/* No machine has such a name. */
 	tap_make_mac(tap_host_id(host) ? host : NULL, "zone:", zone, mac);
-	zone_compose(&message, name, mac);
+	zone_compose(&message, name, group, mac);
 	r = netlink_call(netlink, &message);
 	return r == -EEXIST ? 0 : r;
 }
@@ -74,8 +75,8 @@ static int add_port(struct netlink *netlink, const char *tap, int bridge)
 	return netlink_call(netlink, &message);
 }
 
-static int join(struct netlink *netlink, const char *zone, const char *tap, char *reason,
-	size_t reason_size)
+static int join(struct netlink *netlink, const char *zone, uint32_t group, const char *tap,
+	char *reason, size_t reason_size)
 {
 	char name[IFNAMSIZ], alias[NETLINK_ALIAS_SIZE];
 	struct netlink_link bridge;
@@ -84,7 +85,7 @@ static int join(struct netlink *netlink, const char *zone, const char *tap, char
 	zone_bridge(zone, name);
 	r = find_bridge(netlink, name, &bridge, reason, reason_size);
 	if (r == -ENODEV) {
-		r = make_bridge(netlink, zone, name);
+		r = make_bridge(netlink, zone, group, name);
 		if (r < 0)
 			return fail(r, name, reason, reason_size);
 		r = find_bridge(netlink, name, &bridge, reason, reason_size);
@@ -92,7 +93,7 @@ static int join(struct netlink *netlink, const char *zone, const char *tap, char
 	if (r < 0)
 		return r;
 	/* A new one, or one whose maker was killed before it was up. */
-	if (netdev_is_ours(&bridge) && !(bridge.flags & IFF_UP)) {
+	if (netdev_is_ours(&bridge, group) && !(bridge.flags & IFF_UP)) {
 		snprintf(alias, sizeof(alias), "vmmd zone %s", zone);
 		r = netdev_finish(netlink, bridge.index, alias, false, 0);
 		if (r < 0)
@@ -115,7 +116,7 @@ int zone_join(
 	r = netlink_open(&netlink);
 	if (r < 0)
 		return fail(r, "netlink", reason, reason_size);
-	r = join(&netlink, zone, tap, reason, reason_size);
+	r = join(&netlink, zone, netdev_group(run_dir), tap, reason, reason_size);
 	netlink_close(&netlink);
 	return r;
 }

@@ -18,7 +18,8 @@ static_assert(CONFIG_MAX_ZONE == IFNAMSIZ - (int)sizeof(NETDEV_ZONE_PREFIX), "it
 void zone_bridge(const char *zone, char name[IFNAMSIZ]);
 
 /* The message that makes the bridge. For the tests. */
-void zone_compose(struct netlink_message *message, const char *name, const uint8_t mac[6]);
+void zone_compose(
+	struct netlink_message *message, const char *name, uint32_t group, const uint8_t mac[6]);
 
 /* The link named tap becomes a port of the zone's bridge, which is made where there is none.
  * Negative errno and a reason. */

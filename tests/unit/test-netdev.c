@@ -10,12 +10,15 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "macvtap.h"
 #include "tap.h"
+#include "temporary-dir.h"
 #include "unit.h"
 #include "zone.h"
 
@@ -72,7 +75,7 @@ START_TEST(test_macvtap_message)
 	const struct nlmsghdr *header = (const struct nlmsghdr *)message.bytes;
 	const size_t before = sizeof(struct nlmsghdr) + sizeof(struct ifinfomsg);
 
-	macvtap_compose(&message, "mv-web-123456", 7, mac);
+	macvtap_compose(&message, "mv-web-123456", 7, NETDEV_GROUP, mac);
 	ck_assert(!message.too_long);
 	ck_assert_uint_eq(header->nlmsg_type, RTM_NEWLINK);
 	/* One that is there is never changed. */
@@ -99,7 +102,7 @@ START_TEST(test_zone_message)
 	char name[IFNAMSIZ];
 
 	zone_bridge("abcdefghijkl", name);
-	zone_compose(&message, name, mac);
+	zone_compose(&message, name, NETDEV_GROUP, mac);
 	ck_assert_uint_eq(((const struct nlmsghdr *)message.bytes)->nlmsg_flags,
 		NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
 	ck_assert_uint_eq(
@@ -255,7 +258,65 @@ START_TEST(test_late_answer)
 }
 END_TEST
 
+static int found_one(void *userdata, const struct netlink_link *link)
+{
+	unsigned int *n_found = userdata;
+
+	++*n_found;
+	return 0;
+}
+
+static const struct {
+	uint16_t flags[2];
+	int error;
+	int result;
+} lists[] = {
+	{ { NLM_F_MULTI, NLM_F_MULTI }, 0, 0 },
+	{ { NLM_F_MULTI | NLM_F_DUMP_INTR, NLM_F_MULTI }, 0, -EINTR },
+	{ { NLM_F_MULTI, NLM_F_MULTI | NLM_F_DUMP_INTR }, 0, -EINTR },
+	{ { NLM_F_MULTI, NLM_F_MULTI }, -ENOBUFS, -ENOBUFS },
+};
+
+/* Of a list that the kernel could not finish as it was begun it is known that it lacks some. */
+START_TEST(test_list)
+{
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg info;
+		struct nlmsghdr end;
+		int error;
+	} message = {
+		.header = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			.nlmsg_type = RTM_NEWLINK,
+			.nlmsg_flags = lists[_i].flags[0],
+			.nlmsg_seq = 1 },
+		.info = { .ifi_index = 5 },
+		.end = { .nlmsg_len = NLMSG_LENGTH(sizeof(int)),
+			.nlmsg_type = NLMSG_DONE,
+			.nlmsg_flags = lists[_i].flags[1],
+			.nlmsg_seq = 1 },
+		.error = lists[_i].error,
+	};
+	unsigned int n_found = 0;
+	struct netlink netlink;
+	int fd = answer(&message, sizeof(message), &netlink);
+
+	ck_assert_int_eq(netlink_list(&netlink, found_one, &n_found), lists[_i].result);
+	ck_assert_uint_eq(n_found, 1);
+	close(fd);
+	netlink_close(&netlink);
+}
+END_TEST
+
 /* ---- whose it is ---- */
+
+START_TEST(test_group)
+{
+	ck_assert_uint_eq(netdev_group("/run/vmmd"), NETDEV_GROUP);
+	ck_assert_uint_ne(netdev_group("/tmp/a/run/vmmd"), NETDEV_GROUP);
+	ck_assert_uint_ne(netdev_group("/tmp/a/run/vmmd"), netdev_group("/tmp/b/run/vmmd"));
+}
+END_TEST
 
 static const struct {
 	uint32_t group;
@@ -288,7 +349,7 @@ START_TEST(test_marks)
 		snprintf(link.name, sizeof(link.name), "%s", marks[i].name);
 		snprintf(link.kind, sizeof(link.kind), "%s", marks[i].kind);
 		snprintf(link.alias, sizeof(link.alias), "%s", marks[i].alias);
-		ck_assert_msg(netdev_is_ours(&link) == marks[i].ours, "%zu", i);
+		ck_assert_msg(netdev_is_ours(&link, NETDEV_GROUP) == marks[i].ours, "%zu", i);
 		ck_assert_msg(netdev_owner(&link, machine, network) == marks[i].known, "%zu", i);
 		if (!marks[i].known)
 			continue;
@@ -301,9 +362,16 @@ END_TEST
 /* ---- with the kernel ---- */
 
 static struct netlink netlink;
+static uint32_t group; /* of a vmmd with the directory dir */
 
 static void setup(void)
 {
+	char path[80];
+
+	make_dir();
+	snprintf(path, sizeof(path), "%s/machine", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	group = netdev_group(dir);
 	/* Each test is a process of its own. */
 	ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
 	ck_assert_int_eq(netlink_open(&netlink), 0);
@@ -312,9 +380,10 @@ static void setup(void)
 static void teardown(void)
 {
 	netlink_close(&netlink);
+	remove_dir();
 }
 
-static int make(const char *kind, const char *name, uint32_t group)
+static int make(const char *kind, const char *name, uint32_t in_group)
 {
 	const struct ifinfomsg info = {};
 	struct netlink_message message;
@@ -323,14 +392,14 @@ static int make(const char *kind, const char *name, uint32_t group)
 
 	netlink_begin(&message, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &info);
 	netlink_put_text(&message, IFLA_IFNAME, name);
-	netlink_put_u32(&message, IFLA_GROUP, group);
+	netlink_put_u32(&message, IFLA_GROUP, in_group);
 	nest = netlink_nest(&message, IFLA_LINKINFO);
 	netlink_put_text(&message, IFLA_INFO_KIND, kind);
 	netlink_nest_end(&message, nest);
 	ck_assert_int_eq(netlink_call(&netlink, &message), 0);
 	ck_assert_int_eq(netlink_get(&netlink, 0, name, &link), 0);
 	ck_assert_str_eq(link.kind, kind);
-	ck_assert_uint_eq(link.group, group);
+	ck_assert_uint_eq(link.group, in_group);
 	return link.index;
 }
 
@@ -352,14 +421,13 @@ static bool keeps_all(void *userdata, const char *machine, const char *network)
 START_TEST(test_sweep_of_bridges)
 {
 	const struct ifinfomsg info = { .ifi_index = make("veth", "port", 0) };
-	int ours = make("bridge", "vz-empty", NETDEV_GROUP),
-	    used = make("bridge", "vz-used", NETDEV_GROUP),
-	    foreign = make("bridge", "vz-foreign", 0),
-	    other = make("bridge", "br-mine", NETDEV_GROUP),
-	    late = make("bridge", "vz-late", NETDEV_GROUP);
-	const int indexes[] = { ours, used, foreign, other, info.ifi_index };
+	int ours = make("bridge", "vz-empty", group), used = make("bridge", "vz-used", group),
+	    foreign = make("bridge", "vz-foreign", 0), other = make("bridge", "br-mine", group),
+	    late = make("bridge", "vz-late", group),
+	    system = make("bridge", "vz-system", NETDEV_GROUP);
+	const int indexes[] = { ours, used, foreign, other, system, info.ifi_index };
 	const struct netdev_sweep sweep = {
-		.run_dir = "/",
+		.run_dir = dir,
 		.indexes = indexes,
 		.n_indexes = ARRAY_SIZE(indexes),
 		.keeps = keeps_all,
@@ -372,7 +440,8 @@ START_TEST(test_sweep_of_bridges)
 	ck_assert_int_eq(netdev_sweep(&sweep), 0);
 	ck_assert(!is_there(ours));
 	ck_assert(is_there(used) && is_there(foreign) && is_there(other) && is_there(late));
-	ck_assert(is_there(info.ifi_index));
+	/* Nor do another vmmd's. */
+	ck_assert(is_there(system) && is_there(info.ifi_index));
 	ck_assert_int_eq(netdev_delete(&netlink, info.ifi_index), 0);
 	ck_assert_int_eq(netdev_sweep(&sweep), 0);
 	ck_assert(!is_there(used));
@@ -380,9 +449,21 @@ START_TEST(test_sweep_of_bridges)
 }
 END_TEST
 
+/* Who may only read what vmmd shows to all cannot keep it from its work. */
+START_TEST(test_lock)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), lock_fd = -EBADF;
+
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	ck_assert_int_eq(netdev_lock(dir, &lock_fd), 0);
+	close(lock_fd);
+	close(fd);
+}
+END_TEST
+
 START_TEST(test_finish)
 {
-	int index = make("bridge", "vz-a", NETDEV_GROUP);
+	int index = make("bridge", "vz-a", group);
 	char alias[NETLINK_ALIAS_SIZE];
 	struct netlink_link link;
 
@@ -400,6 +481,7 @@ START_TEST(test_macvtap_refused)
 {
 	struct config_network network = { .name.value = (char *)"lan", .queues.value = 1 };
 	const struct macvtap_order order = {
+		.run_dir = dir,
 		.machine = "web",
 		.network = &network,
 		.is_start = true,
@@ -444,7 +526,7 @@ static int open_in_zone(const char *machine, const char *zone, int expected)
 	int fds[CONFIG_MAX_PAIRS] = { -EBADF };
 	char reason[160] = "";
 
-	ck_assert_msg(tap_open("/", machine, &network, fds, reason, sizeof(reason)) == expected,
+	ck_assert_msg(tap_open(dir, machine, &network, fds, reason, sizeof(reason)) == expected,
 		"%s", reason);
 	return fds[0];
 }
@@ -471,7 +553,7 @@ static bool passes(int from, int to)
 static void sweep_all(int index)
 {
 	const struct netdev_sweep sweep = {
-		.run_dir = "/",
+		.run_dir = dir,
 		.indexes = &index,
 		.n_indexes = 1,
 		.keeps = keeps_all,
@@ -488,7 +570,7 @@ START_TEST(test_zone)
 	struct netlink_link bridge;
 
 	ck_assert_int_eq(netlink_get(&netlink, 0, "vz-lab", &bridge), 0);
-	ck_assert(netdev_is_ours(&bridge));
+	ck_assert(netdev_is_ours(&bridge, group));
 	ck_assert_str_eq(bridge.alias, "vmmd zone lab");
 	ck_assert_uint_ne(bridge.flags & IFF_UP, 0);
 	while (!passes(one, two))
@@ -555,10 +637,13 @@ int main(void)
 	tcase_add_test(logic, test_get);
 	tcase_add_loop_test(logic, test_hostile_answers, 0, ARRAY_SIZE(hostile));
 	tcase_add_test(logic, test_late_answer);
+	tcase_add_loop_test(logic, test_list, 0, ARRAY_SIZE(lists));
+	tcase_add_test(logic, test_group);
 	tcase_add_test(logic, test_marks);
 	if (geteuid() == 0) {
 		tcase_add_checked_fixture(kernel, setup, teardown);
 		tcase_add_test(kernel, test_sweep_of_bridges);
+		tcase_add_test(kernel, test_lock);
 		tcase_add_test(kernel, test_finish);
 		tcase_add_test(kernel, test_macvtap_refused);
 		if (access("/dev/net/tun", R_OK | W_OK) == 0) {
