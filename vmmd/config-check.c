@@ -7,24 +7,18 @@
 #include "base/util.h"
 #include "config-internal.h"
 
-static const char *file_of(const struct vm_config *config, struct config_where where)
-{
-	return config->files[where.file < config->n_files ? where.file : 0];
-}
-
-static int missing(const struct vm_config *config, const struct config_key *key,
-	struct config_where where, struct config_messages *messages)
+static int missing(const struct config_checker *checker, const struct config_key *key,
+	struct config_where where)
 {
 	char name[96];
 
 	snprintf(name, sizeof(name), "[%s] %s=", key->section, key->name);
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line, name,
-		"is required and not set");
+	return config_refuse(checker, where, name, "is required and not set");
 }
 
 /* Defaults and required keys of one section's struct. */
-static int complete_section(const struct vm_config *config, const char *section, void *target,
-	struct config_where where, struct config_messages *messages)
+static int complete_section(const struct config_checker *checker, const char *section, void *target,
+	struct config_where where)
 {
 	size_t n_keys;
 	const struct config_key *keys = config_keys(&n_keys);
@@ -42,7 +36,7 @@ static int complete_section(const struct vm_config *config, const char *section,
 			if (config_string_at(target, key)->value)
 				continue;
 			if (key->required) {
-				r = missing(config, key, where, messages);
+				r = missing(checker, key, where);
 				if (r < 0)
 					return r;
 				continue;
@@ -65,8 +59,9 @@ static int complete_section(const struct vm_config *config, const char *section,
 }
 
 /* One image written through two drives would destroy itself. */
-static int check_paths(const struct vm_config *config, struct config_messages *messages)
+static int check_paths(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	for (size_t i = 0; i < config->n_drives; i++) {
 		const struct config_drive *drive = &config->drives[i];
 
@@ -79,9 +74,7 @@ static int check_paths(const struct vm_config *config, struct config_messages *m
 				continue;
 			if (drive->read_only.value && other->read_only.value)
 				continue;
-			r = config_messages_add(messages, CONFIG_ERROR,
-				file_of(config, drive->path.where), drive->path.where.line,
-				"[Drive] Path=",
+			r = config_refuse(checker, drive->path.where, "[Drive] Path=",
 				"\"%.200s\" is also the drive \"%s\"; two drives may share a file only "
 				"when both are ReadOnly=yes",
 				drive->path.value, other->name.value);
@@ -92,10 +85,10 @@ static int check_paths(const struct vm_config *config, struct config_messages *m
 	return 0;
 }
 
-static int check_multiple(const struct vm_config *config, const struct config_number *number,
-	const char *key, struct config_messages *messages)
+static int check_multiple(
+	const struct config_checker *checker, const struct config_number *number, const char *key)
 {
-	const struct config_machine *machine = &config->machine;
+	const struct config_machine *machine = &checker->config->machine;
 	struct config_where where = number->where;
 	uint64_t page = machine->huge_pages.value == CONFIG_HUGE_PAGES_2M   ? UINT64_C(2) << 20
 			: machine->huge_pages.value == CONFIG_HUGE_PAGES_1G ? UINT64_C(1) << 30
@@ -106,23 +99,24 @@ static int check_multiple(const struct vm_config *config, const struct config_nu
 		return 0;
 	if (where.line == 0)
 		where = machine->huge_pages.where;
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line, key,
-		"\"%s\" is not a multiple of HugePages=%s", config_format_size(number->value, size),
-		config_format_size(page, unit));
+	return config_refuse(checker, where, key, "\"%s\" is not a multiple of HugePages=%s",
+		config_format_size(number->value, size), config_format_size(page, unit));
 }
 
-static int check_memory(const struct vm_config *config, struct config_messages *messages)
+static int check_memory(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	int r;
 
-	r = check_multiple(config, &config->machine.memory_bytes, "[Machine] Memory=", messages);
+	r = check_multiple(checker, &config->machine.memory_bytes, "[Machine] Memory=");
 	return r < 0 ? r
-		     : check_multiple(config, &config->machine.hotplug_bytes,
-			       "[Machine] HotplugMemory=", messages);
+		     : check_multiple(
+			       checker, &config->machine.hotplug_bytes, "[Machine] HotplugMemory=");
 }
 
-static int check_serials(const struct vm_config *config, struct config_messages *messages)
+static int check_serials(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	for (size_t i = 0; i < config->n_drives; i++) {
 		const struct config_string *serial = &config->drives[i].serial;
 		size_t length = serial->value ? strlen(serial->value) : 0;
@@ -133,8 +127,7 @@ static int check_serials(const struct vm_config *config, struct config_messages 
 			good = serial->value[j] >= 0x20 && serial->value[j] <= 0x7e;
 		if (good)
 			continue;
-		r = config_messages_add(messages, CONFIG_ERROR, file_of(config, serial->where),
-			serial->where.line,
+		r = config_refuse(checker, serial->where,
 			"[Drive] Serial=", "\"%.60s\" is not up to 20 printable ASCII characters",
 			serial->value);
 		if (r < 0)
@@ -167,8 +160,9 @@ static const struct config_where *disk_only(const struct config_drive *drive, co
 	return NULL;
 }
 
-static int check_pmem(const struct vm_config *config, struct config_messages *messages)
+static int check_pmem(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	size_t n = 0;
 
 	for (size_t i = 0; i < config->n_drives; i++) {
@@ -180,12 +174,9 @@ static int check_pmem(const struct vm_config *config, struct config_messages *me
 		if (drive->device.value != CONFIG_DEVICE_PMEM)
 			continue;
 		where = disk_only(drive, &key);
-		r = where ? config_messages_add(messages, CONFIG_ERROR, file_of(config, *where),
-				    where->line, key, "is not for Device=pmem")
-			  : 0;
+		r = where ? config_refuse(checker, *where, key, "is not for Device=pmem") : 0;
 		if (r >= 0 && ++n == CONFIG_MAX_PMEM + 1)
-			r = config_messages_add(messages, CONFIG_ERROR,
-				file_of(config, drive->where), drive->where.line, "[Drive]",
+			r = config_refuse(checker, drive->where, "[Drive]",
 				"more than %d with Device=pmem", CONFIG_MAX_PMEM);
 		if (r < 0)
 			return r;
@@ -193,8 +184,8 @@ static int check_pmem(const struct vm_config *config, struct config_messages *me
 	return 0;
 }
 
-static int check_bucket(const struct vm_config *config, const struct config_bucket *bucket,
-	const char *section, const char *stem, struct config_messages *messages)
+static int check_bucket(const struct config_checker *checker, const struct config_bucket *bucket,
+	const char *section, const char *stem)
 {
 	const struct config_number *number = &bucket->burst;
 	const char *name = "Burst";
@@ -207,20 +198,21 @@ static int check_bucket(const struct vm_config *config, const struct config_buck
 	if (bucket->limit.value != 0 || number->value == 0)
 		return 0;
 	snprintf(key, sizeof(key), "[%s] %s%s=", section, stem, name);
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, number->where),
-		number->where.line, key, "is a burst of %sLimit=, and there is none", stem);
+	return config_refuse(
+		checker, number->where, key, "is a burst of %sLimit=, and there is none", stem);
 }
 
-static int check_bursts(const struct vm_config *config, struct config_messages *messages)
+static int check_bursts(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < config->n_drives; i++) {
 		const struct config_limits *limits = &config->drives[i].limits;
 
-		r = check_bucket(config, &limits->operations, "Drive", "IOPS", messages);
+		r = check_bucket(checker, &limits->operations, "Drive", "IOPS");
 		if (r >= 0)
-			r = check_bucket(config, &limits->bytes, "Drive", "Bandwidth", messages);
+			r = check_bucket(checker, &limits->bytes, "Drive", "Bandwidth");
 	}
 	for (size_t i = 0; r >= 0 && i < config->n_networks; i++) {
 		const struct config_network *network = &config->networks[i];
@@ -235,83 +227,84 @@ static int check_bursts(const struct vm_config *config, struct config_messages *
 		};
 
 		for (size_t j = 0; r >= 0 && j < ARRAY_SIZE(rows); j++)
-			r = check_bucket(config, rows[j].bucket, "Network", rows[j].stem, messages);
+			r = check_bucket(checker, rows[j].bucket, "Network", rows[j].stem);
 	}
 	return r;
 }
 
-static int check_console_limit(const struct vm_config *config, struct config_messages *messages)
+static int check_console_limit(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	const struct config_machine *machine = &config->machine;
 	struct config_where where = machine->console_limit.where;
 
 	if (machine->console_limit.value == 0 || machine->console.value == CONFIG_CONSOLE_VIRTIO)
 		return 0;
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
-		"[Machine] ConsoleBandwidthLimit=", "is for Console=virtio");
+	return config_refuse(
+		checker, where, "[Machine] ConsoleBandwidthLimit=", "is for Console=virtio");
 }
 
-static int check_watchdog(const struct vm_config *config, struct config_messages *messages)
+static int check_watchdog(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	const struct config_machine *machine = &config->machine;
 	struct config_where where = machine->watchdog.where;
 
 	if (machine->watchdog.value == CONFIG_WATCHDOG_NO ||
 		machine->transport.value == CONFIG_TRANSPORT_PCI)
 		return 0;
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
+	return config_refuse(checker, where,
 		"[Machine] Watchdog=", "is a PCI device, and Transport= is not pci");
 }
 
-static int check_command_line(const struct vm_config *config, struct config_messages *messages)
+static int check_command_line(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	const struct config_string *line = &config->boot.command_line;
 	const struct config_key *key = config_key_find("Boot", "CommandLine");
 
 	if (!line->value || strlen(line->value) <= key->maximum)
 		return 0;
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, line->where),
-		line->where.line,
+	return config_refuse(checker, line->where,
 		"[Boot] CommandLine=", "%zu characters, more than the %ju that a kernel takes",
 		strlen(line->value), (uintmax_t)key->maximum);
 }
 
 /* Set, and of no use. */
-static int warn_without_ready(const struct vm_config *config, struct config_where where,
-	const char *key, struct config_messages *messages)
+static int warn_without_ready(
+	const struct config_checker *checker, struct config_where where, const char *key)
 {
-	return config_messages_add(messages, CONFIG_WARNING, file_of(config, where), where.line,
-		key, "does nothing without ReadyWhen=guest");
+	return config_messages_add(checker->messages, CONFIG_WARNING,
+		config_file_of(checker->config, where), where.line, key,
+		"does nothing without ReadyWhen=guest");
 }
 
-static int check_ready(const struct vm_config *config, struct config_messages *messages)
+static int check_ready(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	const struct config_machine *machine = &config->machine;
 	struct config_where where = machine->ready_when.where;
 
 	if (machine->ready_text.value && strlen(machine->ready_text.value) > CONFIG_MAX_READY_TEXT)
-		return config_messages_add(messages, CONFIG_ERROR,
-			file_of(config, machine->ready_text.where), machine->ready_text.where.line,
+		return config_refuse(checker, machine->ready_text.where,
 			"[Machine] ReadyText=", "%zu characters, more than %d",
 			strlen(machine->ready_text.value), CONFIG_MAX_READY_TEXT);
 	if (machine->ready_port.value != 0 && !config->vsock.enabled.value)
-		return config_messages_add(messages, CONFIG_ERROR,
-			file_of(config, machine->ready_port.where), machine->ready_port.where.line,
+		return config_refuse(checker, machine->ready_port.where,
 			"[Machine] ReadyPort=", "is a port of the vsock, and there is none");
 	if (machine->ready_when.value != CONFIG_READY_GUEST) {
 		if (machine->ready_port.value != 0)
-			return warn_without_ready(config, machine->ready_port.where,
-				"[Machine] ReadyPort=", messages);
+			return warn_without_ready(
+				checker, machine->ready_port.where, "[Machine] ReadyPort=");
 		if (machine->ready_text.value && machine->ready_text.value[0])
-			return warn_without_ready(config, machine->ready_text.where,
-				"[Machine] ReadyText=", messages);
+			return warn_without_ready(
+				checker, machine->ready_text.where, "[Machine] ReadyText=");
 		return 0;
 	}
 	if (machine->ready_port.value != 0 || config->vsock.enabled.value ||
 		(machine->ready_text.value && machine->ready_text.value[0]))
 		return 0;
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, where), where.line,
-		"[Machine] ReadyWhen=",
+	return config_refuse(checker, where, "[Machine] ReadyWhen=",
 		"the guest can say so by a vsock, by ReadyText= or ReadyPort=, and it has none of them");
 }
 
@@ -363,8 +356,9 @@ int config_next_host_port(
 	return 1;
 }
 
-static int check_host_ports(const struct vm_config *config, struct config_messages *messages)
+static int check_host_ports(const struct config_checker *checker)
 {
+	const struct vm_config *config = checker->config;
 	const struct config_string *ports = &config->vsock.host_ports;
 	const char *at = ports->value ? ports->value : "";
 	const char *path;
@@ -378,52 +372,45 @@ static int check_host_ports(const struct vm_config *config, struct config_messag
 	if (r == 0)
 		return 0;
 	at += strspn(at, " \t");
-	return config_messages_add(messages, CONFIG_ERROR, file_of(config, ports->where),
-		ports->where.line,
+	return config_refuse(checker, ports->where,
 		"[Vsock] HostPorts=", "\"%.*s\" is not PORT:PATH with a path below /run",
 		(int)MIN(strcspn(at, " \t"), (size_t)200), at);
 }
 
 int config_complete(struct vm_config *config, struct config_messages *messages)
 {
+	static int (*const checks[])(const struct config_checker *) = {
+		config_check_backends,
+		check_paths,
+		check_memory,
+		check_command_line,
+		check_watchdog,
+		check_ready,
+		check_serials,
+		check_pmem,
+		check_bursts,
+		check_console_limit,
+		check_host_ports,
+	};
+	const struct config_checker checker = { .config = config, .messages = messages };
 	struct config_where nowhere = {};
 	int r;
 
-	r = complete_section(config, "Machine", &config->machine, nowhere, messages);
+	r = complete_section(&checker, "Machine", &config->machine, nowhere);
 	if (r >= 0)
-		r = complete_section(config, "Boot", &config->boot, nowhere, messages);
+		r = complete_section(&checker, "Boot", &config->boot, nowhere);
 	if (r >= 0)
-		r = complete_section(config, "Vsock", &config->vsock, nowhere, messages);
+		r = complete_section(&checker, "Vsock", &config->vsock, nowhere);
 	for (size_t i = 0; r >= 0 && i < config->n_drives; i++)
 		r = complete_section(
-			config, "Drive", &config->drives[i], config->drives[i].where, messages);
+			&checker, "Drive", &config->drives[i], config->drives[i].where);
 	for (size_t i = 0; r >= 0 && i < config->n_networks; i++)
-		r = complete_section(config, "Network", &config->networks[i],
-			config->networks[i].where, messages);
+		r = complete_section(
+			&checker, "Network", &config->networks[i], config->networks[i].where);
 	for (size_t i = 0; r >= 0 && i < config->n_shares; i++)
 		r = complete_section(
-			config, "Share", &config->shares[i], config->shares[i].where, messages);
-	if (r >= 0)
-		r = config_check_backends(config, messages);
-	if (r >= 0)
-		r = check_paths(config, messages);
-	if (r >= 0)
-		r = check_memory(config, messages);
-	if (r >= 0)
-		r = check_command_line(config, messages);
-	if (r >= 0)
-		r = check_watchdog(config, messages);
-	if (r >= 0)
-		r = check_ready(config, messages);
-	if (r >= 0)
-		r = check_serials(config, messages);
-	if (r >= 0)
-		r = check_pmem(config, messages);
-	if (r >= 0)
-		r = check_bursts(config, messages);
-	if (r >= 0)
-		r = check_console_limit(config, messages);
-	if (r >= 0)
-		r = check_host_ports(config, messages);
+			&checker, "Share", &config->shares[i], config->shares[i].where);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(checks); i++)
+		r = checks[i](&checker);
 	return r;
 }

@@ -77,12 +77,10 @@ static bool is_same(const struct config_forward *a, const struct config_forward 
 	       strcmp(a->address, b->address) == 0;
 }
 
-int config_check_forwards(const struct vm_config *config, const struct config_network *network,
-	struct config_messages *messages)
+int config_check_forwards(
+	const struct config_checker *checker, const struct config_network *network)
 {
 	const struct config_string *string = &network->forward;
-	const char *file =
-		config->files[string->where.file < config->n_files ? string->where.file : 0];
 	const char *at = string->value ? string->value : "";
 	struct config_forward all[CONFIG_MAX_FORWARDS + 1];
 	static const char key[] = "[Network] Forward=";
@@ -92,17 +90,17 @@ int config_check_forwards(const struct vm_config *config, const struct config_ne
 	while ((r = config_next_forward(&at, &all[n])) > 0) {
 		for (size_t i = 0; i < n; i++)
 			if (is_same(&all[i], &all[n]))
-				return config_messages_add(messages, CONFIG_ERROR, file,
-					string->where.line, key, "%s port %u is there twice",
-					all[n].is_udp ? "udp" : "tcp", all[n].host_port);
+				return config_refuse(checker, string->where, key,
+					"%s port %u is there twice", all[n].is_udp ? "udp" : "tcp",
+					all[n].host_port);
 		if (++n > CONFIG_MAX_FORWARDS)
-			return config_messages_add(messages, CONFIG_ERROR, file, string->where.line,
-				key, "more than %d ports", CONFIG_MAX_FORWARDS);
+			return config_refuse(checker, string->where, key, "more than %d ports",
+				CONFIG_MAX_FORWARDS);
 	}
 	if (r == 0)
 		return 0;
 	at += strspn(at, " \t");
-	return config_messages_add(messages, CONFIG_ERROR, file, string->where.line, key,
+	return config_refuse(checker, string->where, key,
 		"\"%.*s\" is not PROTOCOL:[ADDRESS:]PORT:PORT, such as tcp:8080:80 or "
 		"udp:127.0.0.1:5353:53",
 		(int)MIN(strcspn(at, " \t"), (size_t)200), at);

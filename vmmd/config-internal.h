@@ -50,16 +50,27 @@ int config_parse_text(struct vm_config *config, unsigned file, const char *text,
 /* After the last file: defaults, what is missing, what contradicts. */
 int config_complete(struct vm_config *config, struct config_messages *messages);
 
-/* config-backend.c: the part of it that is about back ends. */
-int config_check_backends(const struct vm_config *config, struct config_messages *messages);
+/* What all checks of a whole configuration are given, and where they say what is wrong. A check
+ * returns 0 also where it has found something; what it returns below 0 is -ENOMEM. */
+struct config_checker {
+	const struct vm_config *config;
+	struct config_messages *messages;
+};
+
+/* Adds an error in what was written at where. key: "[Section] Key=", or "[Section]". */
+int config_refuse(const struct config_checker *checker, struct config_where where, const char *key,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* config-backend.c: devices that somebody else serves. */
+int config_check_backends(const struct config_checker *checker);
 
 /* config-network.c: of which kind a network is. */
-int config_check_network_kind(const struct vm_config *config, const struct config_network *network,
-	struct config_messages *messages);
+int config_check_network_kind(
+	const struct config_checker *checker, const struct config_network *network);
 
 /* config-forward.c: Forward= of a network. */
-int config_check_forwards(const struct vm_config *config, const struct config_network *network,
-	struct config_messages *messages);
+int config_check_forwards(
+	const struct config_checker *checker, const struct config_network *network);
 
 /* A new, empty one. */
 int config_new(const char *name, struct vm_config **ret);

@@ -21,23 +21,19 @@ void config_messages_finish(struct config_messages *messages)
 	*messages = (struct config_messages){};
 }
 
-int config_messages_add(struct config_messages *messages, enum config_severity severity,
-	const char *file, unsigned line, const char *key, const char *format, ...)
+__attribute__((format(printf, 6, 0))) static int messages_add(struct config_messages *messages,
+	enum config_severity severity, const char *file, unsigned line, const char *key,
+	const char *format, va_list ap)
 {
 	struct config_message message = { .severity = severity, .line = line };
 	struct config_message *items;
-	va_list ap;
-	int n;
 
 	if (severity == CONFIG_ERROR)
 		messages->n_errors++;
 	if (messages->n_items >= CONFIG_MAX_MESSAGES)
 		return 0;
 
-	va_start(ap, format);
-	n = vasprintf(&message.text, format, ap);
-	va_end(ap);
-	if (n < 0)
+	if (vasprintf(&message.text, format, ap) < 0)
 		return -ENOMEM;
 	message.file = strdup(file ? file : "");
 	message.key = strdup(key ? key : "");
@@ -50,6 +46,31 @@ int config_messages_add(struct config_messages *messages, enum config_severity s
 	}
 	items[messages->n_items++] = message;
 	return 0;
+}
+
+int config_messages_add(struct config_messages *messages, enum config_severity severity,
+	const char *file, unsigned line, const char *key, const char *format, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = messages_add(messages, severity, file, line, key, format, ap);
+	va_end(ap);
+	return r;
+}
+
+int config_refuse(const struct config_checker *checker, struct config_where where, const char *key,
+	const char *format, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = messages_add(checker->messages, CONFIG_ERROR, config_file_of(checker->config, where),
+		where.line, key, format, ap);
+	va_end(ap);
+	return r;
 }
 
 int config_message_format(const struct config_message *message, char **ret)

@@ -284,6 +284,12 @@ struct vm_config {
 
 struct vm_config *vm_config_free(struct vm_config *config);
 
+/* The file in which a value of config was written; NAME.vm for what was written nowhere. */
+static inline const char *config_file_of(const struct vm_config *config, struct config_where where)
+{
+	return config->files[where.file < config->n_files ? where.file : 0];
+}
+
 /* ^[a-z0-9]([a-z0-9-]{0,25}[a-z0-9])?$ */
 bool config_name_valid(const char *name);
 

@@ -32,7 +32,6 @@ enum {
 int opener_refuse(struct opener *opener, int error, const char *key, struct config_where where,
 	const char *format, ...)
 {
-	const struct vm_config *config = opener->config;
 	char line[16] = "";
 	va_list ap;
 	int n;
@@ -40,8 +39,7 @@ int opener_refuse(struct opener *opener, int error, const char *key, struct conf
 	if (where.line > 0)
 		snprintf(line, sizeof(line), ":%u", where.line);
 	n = snprintf(opener->text, opener->text_size,
-		"%s%s: %s: ", config->files[where.file < config->n_files ? where.file : 0], line,
-		key);
+		"%s%s: %s: ", config_file_of(opener->config, where), line, key);
 	va_start(ap, format);
 	if (n > 0 && (size_t)n < opener->text_size)
 		vsnprintf(opener->text + n, opener->text_size - (size_t)n, format, ap);
