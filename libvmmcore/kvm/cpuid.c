@@ -5,10 +5,13 @@
  */
 #include "kvm/kvm-internal.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 #define LEAF_KVM_SIGNATURE 0x40000000u
 #define LEAF_KVM_FEATURES 0x40000001u
+#define LEAF_NAME 0x80000002u /* three leaves */
+#define LEAF_L1 0x80000005u   /* AMD */
 
 #define BIT(n) (UINT32_C(1) << (n))
 
@@ -25,6 +28,22 @@ struct table {
 	struct kvm_cpuid2 head;
 	struct kvm_cpuid_entry2 entries[CPUID_MAX_ENTRIES];
 };
+
+/*
+ * The processor's name, and what its first caches and TLBs are like: KVM leaves the name to its
+ * caller, and before Linux 6.4 the other as well. A leaf that KVM has filled stays.
+ */
+void vmm_kvm_cpuid_complete(struct kvm_cpuid2 *cpuid)
+{
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+
+		if (entry->function < LEAF_NAME || entry->function > LEAF_L1)
+			continue;
+		if ((entry->eax | entry->ebx | entry->ecx | entry->edx) == 0)
+			__cpuid(entry->function, entry->eax, entry->ebx, entry->ecx, entry->edx);
+	}
+}
 
 static uint32_t bits_for(uint32_t n)
 {

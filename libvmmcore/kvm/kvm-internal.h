@@ -94,6 +94,9 @@ static inline int kvm_ioctl_number(int fd, unsigned long request, unsigned long 
 	return kvm_ioctl(fd, request, (void *)argument);
 }
 
+/* Fills in what KVM supports but leaves to its caller. */
+void vmm_kvm_cpuid_complete(struct kvm_cpuid2 *cpuid);
+
 /* Gives a vCPU its CPUID table: KVM's own, changed for its place in the topology. */
 int vmm_kvm_cpuid_set(struct vmm_vcpu *vcpu, const struct vmm_vcpu_config *config);
 

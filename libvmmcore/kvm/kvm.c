@@ -79,12 +79,18 @@ static int read_limits(struct vmm_kvm *kvm)
 
 static int read_supported_cpuid(struct vmm_kvm *kvm)
 {
+	int r;
+
 	kvm->cpuid = calloc(
 		1, sizeof(*kvm->cpuid) + CPUID_MAX_ENTRIES * sizeof(struct kvm_cpuid_entry2));
 	if (!kvm->cpuid)
 		return -ENOMEM;
 	kvm->cpuid->nent = CPUID_MAX_ENTRIES;
-	return kvm_ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, kvm->cpuid);
+	r = kvm_ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, kvm->cpuid);
+	if (r < 0)
+		return r;
+	vmm_kvm_cpuid_complete(kvm->cpuid);
+	return 0;
 }
 
 struct vmm_kvm *vmm_kvm_free(struct vmm_kvm *kvm)

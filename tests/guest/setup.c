@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* setup: writes down what CPUID says on each CPU: leaves 1, 0xb, 4, 0x40000000. */
+/* setup: writes down what CPUID says on each CPU: leaves 1, 0xb, 4, 0x40000000, 0, and the name. */
 #include "guest.h"
 
 #define RECORDS 0x1800000u
@@ -17,6 +17,9 @@ static void write_down(void)
 		{ 4, 3 },
 		{ 0x40000000, 0 },
 		{ 0, 0 },
+		{ 0x80000002, 0 },
+		{ 0x80000003, 0 },
+		{ 0x80000004, 0 },
 	};
 	uint32_t id = read32(LAPIC + LAPIC_ID) >> 24;
 	uintptr_t at = RECORDS + id * WORDS_PER_CPU * 4;

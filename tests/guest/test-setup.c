@@ -3,6 +3,7 @@
  * What vCPUs are given, and KVMs that lack something. Such a KVM is the real one behind an ioctl()
  * of this program's own, which libvmmcore's archives call instead of libc's.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -247,7 +248,8 @@ END_TEST
 /* ---- what a guest sees ---- */
 
 struct seen {
-	uint32_t leaf_1[4], leaf_b[3][4], leaf_4[4], signature[4], leaf_0[4], lint[2], unused[34];
+	uint32_t leaf_1[4], leaf_b[3][4], leaf_4[4], signature[4], leaf_0[4], name[3][4], lint[2];
+	uint32_t unused[22];
 };
 
 static_assert(sizeof(struct seen) == 256, "as setup.c writes it");
@@ -261,8 +263,11 @@ START_TEST(cpuid_tells_each_vcpu_its_place)
 			    : counts[_i % 4] == 2 ? 1
 			    : counts[_i % 4] == 4 ? 2
 						  : 3;
+	uint32_t name[3][4];
 	struct guest guest;
 
+	for (unsigned int i = 0; i < 3; i++)
+		__cpuid(0x80000002 + i, name[i][0], name[i][1], name[i][2], name[i][3]);
 	has_no_tsc_deadline = _i >= 4;
 	config.cmdline = number;
 	guest_init(&guest, &config);
@@ -282,6 +287,7 @@ START_TEST(cpuid_tells_each_vcpu_its_place)
 		if (config.n_vcpus > 1)
 			ck_assert_uint_eq(seen.leaf_1[3] >> 28 & 1, 1);
 		ck_assert_int_eq(memcmp(&seen.signature[1], "KVMKVMKVM\0\0", 12), 0);
+		ck_assert_int_eq(memcmp(seen.name, name, sizeof(name)), 0);
 		if (id == 0) {
 			ck_assert_uint_eq(seen.lint[0] & 0x700, 0x700);
 			ck_assert_uint_eq(seen.lint[1] & 0x700, 0x400);

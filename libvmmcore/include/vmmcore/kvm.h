@@ -214,10 +214,11 @@ struct vmm_vcpu_config {
 
 /*
  * All that a vCPU needs before its first instruction: CPUID (what the host's KVM supports, with
- * topology and APIC ids for this vCPU, the hypervisor bit, KVM's signature, and TSC_DEADLINE
- * where KVM has it), MSRs, FPU, and where it has an entry registers and the local APIC with ExtINT
- * and NMI at LINT0 and LINT1. APIC ids are the vCPU's numbers, so where there are several sockets
- * each is a power of two of threads, and so is each core. -EINVAL for a bad config.
+ * topology and APIC ids for this vCPU, the hypervisor bit, KVM's signature, the host processor's
+ * name, and TSC_DEADLINE where KVM has it), MSRs, FPU, and where it has an entry registers and the
+ * local APIC with ExtINT and NMI at LINT0 and LINT1. APIC ids are the vCPU's numbers, so where
+ * there are several sockets each is a power of two of threads, and so is each core. -EINVAL for a
+ * bad config.
  */
 VMM_PUBLIC int vmm_vcpu_setup(struct vmm_vcpu *vcpu, const struct vmm_vcpu_config *config);
 
