@@ -3,7 +3,8 @@
  * virtio-net: frames through a ring of io_uring. The kernel writes each while it takes the
  * entries, in their order, and is done with all of them when it returns, as long as none has to
  * wait: the descriptor is non-blocking. One that would wait is cancelled, and the ring is not
- * used again; so no entry outlives the call, nor does the kernel know an address after it.
+ * used again; so no entry outlives the call, nor does the kernel know an address after it. Only
+ * where the kernel does not even let us wait for that, the ring is closed instead.
  *
  * The tap is no registered file: the ring would keep it, with its name, past the end of the
  * process. What the ring can do so with other descriptors is what writev() can.
@@ -17,8 +18,10 @@
 
 #define CANCELLED_FRAME UINT64_MAX /* the name of an entry that cancels another */
 
+enum { MAX_FAILED_WAITS = 64 }; /* some errors pass */
+
 struct net_uring {
-	struct vmm_uring *ring; /* owned */
+	struct vmm_uring *ring; /* owned; NULL: closed, and of no use */
 	int fd;                 /* borrowed, outlives us */
 	bool of_no_use;
 };
@@ -91,9 +94,21 @@ static size_t take_results(struct net_uring *uring, struct vmm_net_frame *frames
 	return n;
 }
 
+/* A closed ring's entries that wait for the descriptor are the kernel's to end, and write nothing.
+ */
+static void give_up(struct net_uring *uring, struct vmm_net_frame *frames, size_t n)
+{
+	uring->ring = vmm_uring_free(uring->ring);
+	for (size_t i = 0; i < n; i++)
+		if (frames[i].result == -EINPROGRESS)
+			frames[i].result = -ECANCELED;
+}
+
 /* Ends the frames that wait, of which there are n_left, in any case before it returns. */
 static void cancel(struct net_uring *uring, struct vmm_net_frame *frames, size_t n, size_t n_left)
 {
+	unsigned int n_failed = 0;
+
 	for (size_t i = 0; i < n; i++) {
 		struct io_uring_sqe *sqe;
 
@@ -109,7 +124,10 @@ static void cancel(struct net_uring *uring, struct vmm_net_frame *frames, size_t
 	vmm_uring_submit(uring->ring);
 	/* Whatever comes of that: the kernel may not write from memory that is used again. */
 	while (n_left > 0) {
-		vmm_uring_wait(uring->ring);
+		if (vmm_uring_wait(uring->ring) < 0 && ++n_failed == MAX_FAILED_WAITS) {
+			give_up(uring, frames, n);
+			return;
+		}
 		n_left -= take_results(uring, frames);
 	}
 }

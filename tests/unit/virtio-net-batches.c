@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* virtio-net: frames that the driver gives together, and the ring of io_uring they go through. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "virtio-net-fixture.h"
 #include "virtio-net/net-internal.h"
@@ -320,6 +325,69 @@ START_TEST(a_ring_goes_on_after_errors)
 }
 END_TEST
 
+/* From now on the kernel fails what is asked of rings, but to take n entries. */
+static void refuse_rings_but(unsigned int n)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, n, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* What waits can neither be cancelled nor waited for: it is over all the same. */
+START_TEST(a_ring_whose_kernel_fails_is_closed)
+{
+	static uint8_t data[RING_FRAME_BYTES];
+	struct iovec iov = { data, sizeof(data) };
+	struct vmm_net_frame frames[5];
+	uint8_t got[RING_FRAME_BYTES];
+	struct net_uring *uring;
+	unsigned int n_sent = 0;
+	int fds[2], r;
+
+	/* Blocking, so that the kernel waits by itself where there is no room. */
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	r = vmm_net_uring_new(fds[0], &uring);
+	if (r == -EPERM || r == -ENOSYS)
+		return;
+	ck_assert_int_eq(r, 0);
+	while (send(fds[0], data, sizeof(data), MSG_DONTWAIT) == sizeof(data))
+		n_sent++;
+	ck_assert_int_eq(errno, EAGAIN);
+	/* Room for some, and not for all. */
+	for (unsigned int i = 0; i < 2; i++)
+		ck_assert_int_eq(recv(fds[1], got, sizeof(got), 0), sizeof(got));
+	n_sent -= 2;
+	for (unsigned int i = 0; i < 5; i++)
+		frames[i] = (struct vmm_net_frame){ &iov, 1, 1 };
+	refuse_rings_but(5);
+	ck_assert_uint_eq(vmm_net_uring_send(uring, frames, 5), 5);
+	for (unsigned int i = 0; i < 5; i++) {
+		ck_assert_msg(frames[i].result == 0 || frames[i].result == -ECANCELED, "%d",
+			frames[i].result);
+		n_sent += frames[i].result == 0;
+	}
+	ck_assert_int_eq(frames[4].result, -ECANCELED);
+	ck_assert_uint_eq(vmm_net_uring_send(uring, frames, 5), 0);
+	/* Nothing comes late. */
+	for (unsigned int i = 0; i < n_sent; i++)
+		ck_assert_int_eq(recv(fds[1], got, sizeof(got), MSG_DONTWAIT), sizeof(got));
+	usleep(20000);
+	ck_assert_int_eq(recv(fds[1], got, sizeof(got), MSG_DONTWAIT), -1);
+	vmm_net_uring_free(uring);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 void add_batch_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, frames_that_come_together_go_together, 0, 4);
@@ -331,4 +399,5 @@ void add_batch_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, a_limit_ends_a_batch, 0, 2);
 	tcase_add_test(tcase, a_ring_never_waits);
 	tcase_add_test(tcase, a_ring_goes_on_after_errors);
+	tcase_add_test(tcase, a_ring_whose_kernel_fails_is_closed);
 }
