@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * fuzz: virtio-net with two pairs: frames, headers and commands of any shape, over a back end that
- * gives frames with any header, takes none for a while, or fails. Checked: what the back end gets
- * has a header that is consistent, and no more was negotiated than it offered.
+ * gives frames with any header, takes none for a while, or fails. Frames that come together may go
+ * through a ring of io_uring as a tap's do, to a socket that is full now and then. Checked: what
+ * the back end gets has a header that is consistent, what leaves the ring is what it was given, in
+ * order, and no more was negotiated than was offered.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <vmmcore/virtio-net.h>
 
 #include "device-script.h"
+#include "virtio-net/net-internal.h"
 
 #define N_PAIRS 2
 #define MAX_WAITING 8
@@ -23,6 +29,55 @@ static struct {
 	uint8_t size;
 } waiting[MAX_WAITING];
 static unsigned int n_waiting;
+
+/* A ring as a tap has, and the other end of its socket. NULL: not used, or the host has none. */
+static struct net_uring *ring;
+static int ring_fds[2] = { -EBADF, -EBADF };
+static bool is_full; /* nobody takes what is sent */
+
+static void end_ring(void)
+{
+	if (ring_fds[0] < 0)
+		return;
+	ring = vmm_net_uring_free(ring);
+	close(ring_fds[0]);
+	close(ring_fds[1]);
+	ring_fds[0] = ring_fds[1] = -EBADF;
+}
+
+/* waits: a socket of which the kernel, and not its caller, waits until there is room. */
+static void make_ring(bool waits)
+{
+	int room = 8 << 10;
+
+	end_ring();
+	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ring_fds) == 0);
+	FUZZ_CHECK(setsockopt(ring_fds[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) == 0);
+	FUZZ_CHECK(waits || fcntl(ring_fds[0], F_SETFL, O_NONBLOCK) == 0);
+	if (vmm_net_uring_new(ring_fds[0], &ring) < 0)
+		ring = NULL;
+}
+
+static void drain(void)
+{
+	static uint8_t frame[HEADER + VMM_NET_MAX_FRAME_BYTES];
+
+	while (recv(ring_fds[1], frame, sizeof(frame), MSG_DONTWAIT) >= 0)
+		continue;
+}
+
+/* The next frame that has left the ring is that. Its content may have changed: it is the guest's.
+ */
+static void check_sent(const struct vmm_net_frame *frame)
+{
+	static uint8_t got[HEADER + VMM_NET_MAX_FRAME_BYTES];
+	size_t size = 0;
+
+	for (size_t i = 0; i < frame->n_iov; i++)
+		size += frame->iov[i].iov_len;
+	FUZZ_CHECK(recv(ring_fds[1], got, sizeof(got), MSG_DONTWAIT) == (ssize_t)size);
+	FUZZ_CHECK(memcmp(got, frame->iov[0].iov_base, HEADER) == 0);
+}
 
 /* Headers that a back end may give, and some that it should not. */
 static void make_header(uint8_t kind, uint8_t header[HEADER])
@@ -58,7 +113,7 @@ static ssize_t receive(void *userdata, unsigned int pair, const struct iovec *io
 	return (ssize_t)done;
 }
 
-static int send(void *userdata, unsigned int pair, const struct iovec *iov, size_t n_iov)
+static int send_one(void *userdata, unsigned int pair, const struct iovec *iov, size_t n_iov)
 {
 	uint8_t header[HEADER];
 	size_t size = 0;
@@ -87,15 +142,33 @@ static int send(void *userdata, unsigned int pair, const struct iovec *iov, size
 	return 0;
 }
 
+/* The ring takes all, or none of them. */
+static void send_by_ring(struct vmm_net_frame *frames, size_t n_frames)
+{
+	size_t n;
+
+	n = vmm_net_uring_send(ring, frames, n_frames);
+	FUZZ_CHECK(n == 0 || n == n_frames);
+	for (size_t i = 0; i < n; i++) {
+		FUZZ_CHECK(frames[i].result <= 0 && frames[i].result != -EINPROGRESS);
+		if (frames[i].result == 0 && !is_full)
+			check_sent(&frames[i]);
+	}
+	if (!is_full)
+		FUZZ_CHECK(recv(ring_fds[1], &(char){ 0 }, 1, MSG_DONTWAIT) < 0);
+}
+
 static size_t send_many(
 	void *userdata, unsigned int pair, struct vmm_net_frame *frames, size_t n_frames)
 {
 	FUZZ_CHECK(n_frames > 1 && n_frames <= VMM_NET_MAX_BATCH);
 	for (size_t i = 0; i < n_frames; i++) {
-		frames[i].result = send(userdata, pair, frames[i].iov, frames[i].n_iov);
+		frames[i].result = send_one(userdata, pair, frames[i].iov, frames[i].n_iov);
 		if (frames[i].result == -EAGAIN)
 			return i;
 	}
+	if (ring && !has_failed)
+		send_by_ring(frames, n_frames);
 	return n_frames;
 }
 
@@ -119,7 +192,7 @@ static int set_pairs(void *userdata, unsigned int n_pairs)
 
 static const struct vmm_net_ops ops = {
 	.receive = receive,
-	.send = send,
+	.send = send_one,
 	.offloads = offloads,
 	.set_offloads = set_offloads,
 	.set_pairs = set_pairs,
@@ -164,6 +237,11 @@ static void event(uint8_t code, uint8_t arg)
 		break;
 	case 4:
 		is_busy = arg & 1;
+		is_full = arg & 2;
+		if (arg & 4)
+			make_ring(arg & 8);
+		if (!is_full)
+			drain();
 		vmm_virtio_net_wake(net, 0);
 		break;
 	case 5:
@@ -207,7 +285,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		driver_attach(driver, vmm_virtio_net_device(net));
 	}
 	n_waiting = 0;
-	is_busy = has_failed = false;
+	is_busy = has_failed = is_full = false;
+	end_ring();
 	set_limits(0);
 	vmm_virtio_net_set_link(net, true);
 	fuzz_device_run(&device, data, size);

@@ -37,6 +37,14 @@ def virtio_net():
         link=event(2, 0) + bytes([4, 0, 1, 4, 10, 1]) + rooms + event(0, 30) + chain(1, net_frame(60)) + event(2, 1) +
         chain(1, net_frame(60)),
         busy=event(4, 1) + chain(1, net_frame(60)) + chain(1, net_frame(70)) + event(4, 0),
+        ring=event(4, 1) + chain(1, net_frame(60)) * 3 + chain(1, net_frame(1500)) + event(4, 4) +
+        event(4, 1) + chain(1, net_frame(60)) * 2 + event(4, 0),
+        ring_full=event(4, 7) + chain(1, net_frame(3000)) * 15 + event(4, 2) + event(4, 3) +
+        chain(1, net_frame(60)) * 3 + event(4, 0),
+        ring_waits=event(4, 15) + chain(1, net_frame(3000)) * 15 + event(4, 2) + event(4, 3) +
+        chain(1, net_frame(60)) * 3 + event(4, 0),
+        ring_refuses=event(4, 5) + chain(1, net_frame(60)) + chain(1, net_frame(60000)) +
+        chain(1, net_frame(60)) + event(4, 0),
         fails=rooms + event(5, 1) + event(0, 20) + chain(1, net_frame(60)) + event(2, 1) +
         pairs + event(5, 0) + event(2, 1) + chain(1, net_frame(60)),
         limits=event(6, 3) + rooms + event(0, 30) + event(0, 30) + chain(1, net_frame(60)) * 3 +

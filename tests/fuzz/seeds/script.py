@@ -7,8 +7,11 @@ MIB = 1 << 20
 RINGS = (0, 2, 4, 6, 1, 3, 5)
 
 
+MAX_PAYLOAD = 512  # of a descriptor; what it has beyond that are zeroes
+
+
 def out(data):
-    return struct.pack("<BH", 0, len(data)) + data
+    return struct.pack("<BH", 0, len(data)) + data[:MAX_PAYLOAD]
 
 
 def into(size, where=0):
