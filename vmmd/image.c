@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * image: see image.h. Formats: docs/interop/qcow2.txt and qed_spec.txt of QEMU; "Virtual Disk
- * Format 5.0" of VMware. QEMU knows no images in several files of the others (vdi, vhdx, vpc).
+ * Format 5.0" of VMware, as QEMU's block/vmdk.c reads it. QEMU knows no images in several files of
+ * the others (vdi, vhdx, vpc).
  */
 #include "image.h"
 
@@ -15,8 +16,8 @@
 
 enum {
 	HEAD_SIZE = 512,
-	/* QEMU reads no more of it. */
-	DESCRIPTOR_SIZE = 64 << 10,
+	/* QEMU reads no more of one that is a file, and less of one in an image. */
+	TEXT_SIZE = 1 << 20,
 	SECTOR_SIZE = 512,
 };
 
@@ -63,32 +64,52 @@ static const char *check_qed(const uint8_t *head)
 	return little(head + FEATURES, 8) & BACKING ? backing_file : NULL;
 }
 
-/* NULL without memory. */
-static const char *check_descriptor(int fd, uint64_t offset)
+/* Has the text at offset word, in whatever case? 0, 1, -errno. */
+static int text_has(int fd, uint64_t offset, const char *word)
 {
-	CLEANUP(free_p) char *text = malloc(DESCRIPTOR_SIZE + 1);
+	CLEANUP(free_p) char *text = malloc(TEXT_SIZE);
 	ssize_t n;
 
+	if (offset > INT64_MAX)
+		return 0;
 	if (!text)
-		return NULL;
-	n = offset > INT64_MAX ? 0 : pread(fd, text, DESCRIPTOR_SIZE, (off_t)offset);
-	text[MAX(n, 0)] = '\0';
-	return strcasestr(text, "parentFileNameHint") ? backing_file : NULL;
+		return -ENOMEM;
+	n = pread(fd, text, TEXT_SIZE - 1, (off_t)offset);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return strcasestr(text, word) != NULL;
 }
 
-static const char *check_vmdk(int fd, const uint8_t *head)
+/* The sparse kinds have a descriptor; QEMU takes all else for one. */
+static int check_vmdk(int fd, const uint8_t *head, const char **ret_what)
 {
-	enum { DESCRIPTOR = 28 };
+	enum { CAPACITY = 12, DESCRIPTOR = 28 };
+	static const char parent[] = "parentFileNameHint";
+	const bool is_hosted = memcmp(head, "KDMV", 4) == 0;
 	uint64_t offset;
+	int r;
 
-	/* Its extents are files of their own. */
-	if (memcmp(head, "# Disk DescriptorFile", 21) == 0)
-		return data_file;
-	if (memcmp(head, "KDMV", 4) != 0)
-		return NULL;
-	if (__builtin_mul_overflow(little(head + DESCRIPTOR, 8), SECTOR_SIZE, &offset))
-		return NULL;
-	return offset == 0 ? NULL : check_descriptor(fd, offset);
+	if (!is_hosted && memcmp(head, "COWD", 4) != 0) {
+		/* Its extents are files of their own. */
+		r = text_has(fd, 0, "createType");
+		*ret_what = r > 0 ? data_file : NULL;
+		return r;
+	}
+	/* QEMU looks for the parent there, wherever the header says that the descriptor is. */
+	r = text_has(fd, SECTOR_SIZE, parent);
+	if (r == 0 && is_hosted &&
+		!__builtin_mul_overflow(little(head + DESCRIPTOR, 8), SECTOR_SIZE, &offset) &&
+		offset > 0) {
+		r = text_has(fd, offset, parent);
+		/* Then it is as one that is a file. */
+		if (r == 0 && little(head + CAPACITY, 8) == 0) {
+			*ret_what = data_file;
+			return 1;
+		}
+	}
+	*ret_what = r > 0 ? backing_file : NULL;
+	return r;
 }
 
 int image_check(int fd, enum config_format format, const char **ret_what)
@@ -97,6 +118,7 @@ int image_check(int fd, enum config_format format, const char **ret_what)
 	uint8_t head[HEAD_SIZE] = {};
 	const char *what = NULL;
 	char path[32];
+	int r;
 
 	/* A descriptor of O_PATH reads nothing; this way leads to the same file and no other. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -111,7 +133,9 @@ int image_check(int fd, enum config_format format, const char **ret_what)
 		what = check_qed(head);
 		break;
 	case CONFIG_FORMAT_VMDK:
-		what = check_vmdk(image_fd, head);
+		r = check_vmdk(image_fd, head, &what);
+		if (r < 0)
+			return r;
 		break;
 	default:
 		break;

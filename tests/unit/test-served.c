@@ -87,6 +87,7 @@ END_TEST
 #define BIG_32(x) 0, 0, 0, x
 #define BIG_64(x) BIG_32(0), BIG_32(x)
 #define DESCRIPTOR "# Disk DescriptorFile\nversion=1\n"
+#define PARENT DESCRIPTOR "parentFileNameHint=\"/etc/shadow\"\n"
 
 static const struct {
 	enum config_format format;
@@ -111,17 +112,30 @@ static const struct {
 	{ CONFIG_FORMAT_QED, "backing", { 'Q', 'E', 'D', 0, [16] = 1 }, "" },
 	{ CONFIG_FORMAT_QED, "backing", { 'Q', 'E', 'D', 0, [16] = 5 }, "" },
 	{ CONFIG_FORMAT_QED, NULL, { 'Q', 'E', 'D', 0, [16] = 4 }, "" },
-	{ CONFIG_FORMAT_VMDK, "data", DESCRIPTOR, "" },
-	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [28] = 1 }, DESCRIPTOR },
-	{ CONFIG_FORMAT_VMDK, "backing", { 'K', 'D', 'M', 'V', [28] = 1 },
-		DESCRIPTOR "parentFileNameHint=\"/etc/shadow\"\n" },
+	{ CONFIG_FORMAT_VMDK, "data", DESCRIPTOR "createType=\"monolithicFlat\"\n", "" },
+	/* QEMU takes for a descriptor whatever is not sparse. */
+	{ CONFIG_FORMAT_VMDK, "data", "\n# any\ncreateType=\"monolithicFlat\"\n", "" },
+	{ CONFIG_FORMAT_VMDK, "data", "CREATETYPE=\"vmfs\"\n", "" },
+	{ CONFIG_FORMAT_VMDK, NULL, "\n# any\n\0createType=\"monolithicFlat\"\n", "createType=" },
+	{ CONFIG_FORMAT_VMDK, NULL, {}, "createType=" },
+	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [12] = 8, [28] = 1 }, DESCRIPTOR },
+	{ CONFIG_FORMAT_VMDK, "backing", { 'K', 'D', 'M', 'V', [28] = 1 }, PARENT },
 	{ CONFIG_FORMAT_VMDK, "backing", { 'K', 'D', 'M', 'V', [28] = 1 },
 		DESCRIPTOR "PARENTFILENAMEHINT=\"/etc/shadow\"\n" },
-	/* A descriptor that is nowhere: at 0, behind the end, and where no offset is. */
-	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V' }, "parentFileNameHint=" },
-	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [28] = 200 }, "parentFileNameHint=" },
-	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [35] = 0xff }, "parentFileNameHint=" },
-	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [34] = 0x7f, [33] = 0xff }, "" },
+	/* In the second sector the server finds it wherever the header says that it is. */
+	{ CONFIG_FORMAT_VMDK, "backing", { 'K', 'D', 'M', 'V', [12] = 8 }, PARENT },
+	{ CONFIG_FORMAT_VMDK, "backing", { 'K', 'D', 'M', 'V', [12] = 8, [28] = 200 }, PARENT },
+	{ CONFIG_FORMAT_VMDK, "backing", { 'K', 'D', 'M', 'V', [12] = 8, [35] = 0xff }, PARENT },
+	{ CONFIG_FORMAT_VMDK, "backing", { 'C', 'O', 'W', 'D' }, PARENT },
+	{ CONFIG_FORMAT_VMDK, NULL, { 'C', 'O', 'W', 'D' }, DESCRIPTOR },
+	/* Without a capacity the descriptor says where the data is. */
+	{ CONFIG_FORMAT_VMDK, "data", { 'K', 'D', 'M', 'V', [28] = 1 }, DESCRIPTOR },
+	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V' }, DESCRIPTOR },
+	/* Nowhere: behind the end, and where no offset is. */
+	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [12] = 8, [28] = 200 }, "" },
+	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [12] = 8, [35] = 0xff }, "" },
+	{ CONFIG_FORMAT_VMDK, NULL, { 'K', 'D', 'M', 'V', [12] = 8, [34] = 0x7f, [33] = 0xff },
+		"" },
 	{ CONFIG_FORMAT_VDI, NULL, { 'Q', 'F', 'I', 0xfb, BIG_32(3), BIG_64(104) }, "" },
 };
 

@@ -18,10 +18,11 @@ import loader  # noqa: E402
 import network  # noqa: E402
 import ports  # noqa: E402
 import rings  # noqa: E402
+import served  # noqa: E402
 import transports  # noqa: E402
 import vhost  # noqa: E402
 
-MODULES = broker, clients, devices, loader, network, ports, rings, transports, vhost
+MODULES = broker, clients, devices, loader, network, ports, rings, served, transports, vhost
 
 
 def main():
