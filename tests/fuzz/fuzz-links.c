@@ -2,7 +2,7 @@
 /*
  * fuzz: links: directories, files and symbolic links as the input says, and a path through them.
  * The kernel resolves it too: links_check() ends where that does, and refuses what is reached by
- * links of somebody else and by none of the owner's and root's.
+ * links of somebody else and by none of the owner's and root's. links_same() knows what is there.
  *
  * The input is lines, each a letter and what belongs to it, relative to a directory of its own:
  *   d NAME            a directory
@@ -138,8 +138,13 @@ static void look(const struct tree *tree, const char *name)
 	foreign = st;
 	foreign.st_ino++;
 	FUZZ_CHECK(links_check(path, &foreign) == -ESTALE);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	FUZZ_CHECK(fstat(tree->fd, &foreign) == 0);
+	FUZZ_CHECK(links_same(fd, fd) == 0);
+	FUZZ_CHECK((links_same(fd, tree->fd) == 0) ==
+		   (st.st_dev == foreign.st_dev && st.st_ino == foreign.st_ino));
+	close(fd);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
