@@ -103,6 +103,8 @@ static ssize_t receive(void *userdata, unsigned int pair, const struct iovec *io
 	n_waiting--;
 	/* From nothing to the largest. */
 	size = waiting[n_waiting].size * (waiting[n_waiting].kind & 0x80 ? 258u : 8u);
+	if (size > sizeof(frame))
+		size = sizeof(frame);
 	make_header(waiting[n_waiting].kind, frame);
 	for (size_t i = 0; i < n_iov && done < size; i++) {
 		size_t n = size - done < iov[i].iov_len ? size - done : iov[i].iov_len;
