@@ -305,8 +305,8 @@ static int set_value(struct parser *parser, const struct config_key *key, const 
 		if (r < 0)
 			return r;
 	}
-	/* An empty value takes back what was set before; a default then steps in. */
-	if (!*text && !config_type_is_string(key->type))
+	/* An empty value takes back what was set before; a default, if there is one, steps in. */
+	if (!*text && !config_type_is_string(key->type) && key->fallback)
 		text = key->fallback;
 	if (*text) {
 		r = config_value_parse(key, text, &string, &number, &reason);

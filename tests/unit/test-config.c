@@ -129,6 +129,42 @@ START_TEST(test_defaults)
 }
 END_TEST
 
+/* Of a number that has no default, too, there is then none. */
+START_TEST(test_taken_back)
+{
+	static const char text[] = BOOT "[Vsock]\nCID=7\nCID=\n"
+					"[Machine]\nCPUs=2\nCPUs=\nReadyPort=22\nReadyPort=\n";
+	CLEANUP(config_free_p) struct vm_config *c = NULL;
+	CLEANUP(free_p) char *messages = NULL;
+
+	ck_assert_int_eq(load(text, strlen(text), &c, &messages), 0);
+	ck_assert_uint_eq(c->vsock.cid.value, 0);
+	ck_assert_uint_eq(c->machine.ready_port.value, 0);
+	ck_assert_uint_eq(c->machine.cpus.value, 1);
+}
+END_TEST
+
+/* Every key can stand there without a value; a drive's, say, are wrong without its name then. */
+START_TEST(test_no_value)
+{
+	size_t n;
+	const struct config_key *keys = config_keys(&n);
+
+	ck_assert_uint_gt(n, 0);
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP(config_free_p) struct vm_config *c = NULL;
+		CLEANUP(free_p) char *messages = NULL, *text = NULL;
+		int r;
+
+		ck_assert_int_gt(
+			asprintf(&text, BOOT "[%s]\n%s=\n", keys[i].section, keys[i].name), 0);
+		r = load(text, strlen(text), &c, &messages);
+		ck_assert_msg(r == 0 || (r == -EBADMSG && strstr(messages, "is required")),
+			"%s= gave %d: %s", keys[i].name, r, messages);
+	}
+}
+END_TEST
+
 /* E: refused. W: a warning, and the file is used. */
 static const struct {
 	const char *text;
@@ -673,6 +709,8 @@ int main(void)
 
 	tcase_add_test(text, test_whole_file);
 	tcase_add_test(text, test_defaults);
+	tcase_add_test(text, test_taken_back);
+	tcase_add_test(text, test_no_value);
 	tcase_add_loop_test(text, test_messages, 0, ARRAY_SIZE(said));
 	tcase_add_test(text, test_nul_byte);
 	tcase_add_test(text, test_bounds);
