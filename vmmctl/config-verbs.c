@@ -255,39 +255,45 @@ static int verify(struct ctl *ctl, const char *argument, struct value *json)
 	return status;
 }
 
+/* One row of the table, for programs. */
+static struct value key_value(const struct config_section *section, const struct config_key *key)
+{
+	bool has_limits = key->type == CONFIG_TYPE_NUMBER || key->type == CONFIG_TYPE_SIZE;
+	struct value object = value_object(), choices = value_array();
+
+	value_set(&object, "section", value_string(section->name));
+	value_set(&object, "key", value_string(key->name));
+	value_set(&object, "type", value_string(config_type_name(key->type)));
+	value_set(&object, "required", value_bool(key->required));
+	value_set(
+		&object, "default", key->fallback ? value_string(key->fallback) : (struct value){});
+	if (has_limits) {
+		value_set(&object, "minimum", value_unsigned(key->minimum));
+		value_set(&object, "maximum", value_unsigned(key->maximum));
+	}
+	for (size_t i = 0; key->choices && key->choices[i]; i++)
+		value_append(&choices, value_string(key->choices[i]));
+	if (key->choices)
+		value_set(&object, "choices", choices);
+	else
+		value_finish(&choices);
+	value_set(&object, "description", value_string(key->doc));
+	return object;
+}
+
 static void print_keys(const struct ctl *ctl)
 {
 	struct value list = value_array();
-	const struct config_key *key;
 	size_t n;
+	const struct config_section *sections = config_sections(&n);
 
 	if (ctl->json == JSON_OFF) {
 		config_keys_print(stdout);
 		return;
 	}
-	for (key = config_keys(&n); n > 0; n--, key++) {
-		bool has_limits = key->type == CONFIG_TYPE_NUMBER || key->type == CONFIG_TYPE_SIZE;
-		struct value object = value_object(), choices = value_array();
-
-		value_set(&object, "section", value_string(key->section));
-		value_set(&object, "key", value_string(key->name));
-		value_set(&object, "type", value_string(config_type_name(key->type)));
-		value_set(&object, "required", value_bool(key->required));
-		value_set(&object, "default",
-			key->fallback ? value_string(key->fallback) : (struct value){});
-		if (has_limits) {
-			value_set(&object, "minimum", value_unsigned(key->minimum));
-			value_set(&object, "maximum", value_unsigned(key->maximum));
-		}
-		for (size_t i = 0; key->choices && key->choices[i]; i++)
-			value_append(&choices, value_string(key->choices[i]));
-		if (key->choices)
-			value_set(&object, "choices", choices);
-		else
-			value_finish(&choices);
-		value_set(&object, "description", value_string(key->doc));
-		value_append(&list, object);
-	}
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < sections[i].n_keys; j++)
+			value_append(&list, key_value(&sections[i], &sections[i].keys[j]));
 	ctl_print_json(ctl, &list);
 	value_finish(&list);
 }

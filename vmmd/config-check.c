@@ -7,36 +7,33 @@
 #include "base/util.h"
 #include "config-internal.h"
 
-static int missing(const struct config_checker *checker, const struct config_key *key,
-	struct config_where where)
+static int missing(const struct config_checker *checker, const struct config_section *section,
+	const struct config_key *key, struct config_where where)
 {
 	char name[96];
 
-	snprintf(name, sizeof(name), "[%s] %s=", key->section, key->name);
+	snprintf(name, sizeof(name), "[%s] %s=", section->name, key->name);
 	return config_refuse(checker, where, name, "is required and not set");
 }
 
 /* Defaults and required keys of one section's struct. */
-static int complete_section(const struct config_checker *checker, const char *section, void *target,
+static int complete_section(const struct config_checker *checker, const char *name, void *target,
 	struct config_where where)
 {
-	size_t n_keys;
-	const struct config_key *keys = config_keys(&n_keys);
+	const struct config_section *section = config_section_find(name);
 
-	for (size_t i = 0; i < n_keys; i++) {
-		const struct config_key *key = &keys[i];
+	for (size_t i = 0; i < section->n_keys; i++) {
+		const struct config_key *key = &section->keys[i];
 		CLEANUP(free_p) char *reason = NULL;
 		char *string = NULL;
 		uint64_t number = 0;
 		int r;
 
-		if (strcmp(key->section, section) != 0)
-			continue;
 		if (config_type_is_string(key->type)) {
 			if (config_string_at(target, key)->value)
 				continue;
 			if (key->required) {
-				r = missing(checker, key, where);
+				r = missing(checker, section, key, where);
 				if (r < 0)
 					return r;
 				continue;
@@ -261,7 +258,7 @@ static int check_command_line(const struct config_checker *checker)
 {
 	const struct vm_config *config = checker->config;
 	const struct config_string *line = &config->boot.command_line;
-	const struct config_key *key = config_key_find("Boot", "CommandLine");
+	const struct config_key *key = config_key_find(config_section_find("Boot"), "CommandLine");
 
 	if (!line->value || strlen(line->value) <= key->maximum)
 		return 0;

@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* config: what its files share: the shapes of sections, the parser's state. */
+/* config: what its files share. */
 #ifndef VMMD_CONFIG_INTERNAL_H
 #define VMMD_CONFIG_INTERNAL_H
 
 #include "config.h"
 
-/* One kind of section: [Machine], [Drive], ... */
-struct config_section {
-	const char *name;
-	bool repeated;                 /* each one is an object of its own, known by its Name= */
-	enum config_pass_section pass; /* CONFIG_N_PASS_SECTIONS: it has keys of ours */
-	size_t offset;                 /* in struct vm_config, where it is not repeated */
-};
-
-extern const struct config_section config_sections[];
-extern const size_t config_n_sections;
-
 const struct config_section *config_section_find(const char *name);
-const struct config_key *config_key_find(const char *section, const char *name);
+const struct config_key *config_key_find(const struct config_section *section, const char *name);
 
 /* A name of the table that text may have been meant for, NULL when none is near. */
 const char *config_section_guess(const char *text);
-const char *config_key_guess(const char *section, const char *text);
+const char *config_key_guess(const struct config_section *section, const char *text);
 
 bool config_type_is_string(enum config_type type);
 

@@ -3,24 +3,8 @@
  * config: the table of sections and keys. A new key is a member of its section's struct and a
  * row here; nothing else in config knows it.
  */
-#include <string.h>
-#include <strings.h>
-
 #include "base/util.h"
 #include "config-internal.h"
-
-const struct config_section config_sections[] = {
-	{ "Machine", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, machine) },
-	{ "Boot", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, boot) },
-	{ "Vsock", false, CONFIG_N_PASS_SECTIONS, offsetof(struct vm_config, vsock) },
-	{ "Drive", true, CONFIG_N_PASS_SECTIONS, 0 },
-	{ "Network", true, CONFIG_N_PASS_SECTIONS, 0 },
-	{ "Share", true, CONFIG_N_PASS_SECTIONS, 0 },
-	{ "Unit", false, CONFIG_PASS_UNIT, 0 },
-	{ "Service", false, CONFIG_PASS_SERVICE, 0 },
-	{ "Install", false, CONFIG_PASS_INSTALL, 0 },
-};
-const size_t config_n_sections = ARRAY_SIZE(config_sections);
 
 /* In the order of the enums of config.h. */
 static const char *const transports[] = { "pci", "mmio", NULL };
@@ -46,19 +30,19 @@ static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 #define MAX_OPERATIONS (UINT64_C(1000) * 1000 * 1000)
 
 /* The keys of a struct config_bucket at offset at. */
-#define BUCKET_ROW(in, key, kind, most, at, member, text)                                          \
+#define BUCKET_ROW(key, kind, most, at, member, text)                                              \
 	{                                                                                          \
-		.section = (in), .name = (key), .type = (kind), .maximum = (most),                 \
+		.name = (key), .type = (kind), .maximum = (most),                                  \
 		.offset = (at) + offsetof(struct config_bucket, member), .fallback = "0",          \
 		.doc = (text)                                                                      \
 	}
-#define BUCKET_ROWS(in, stem, kind, most, at, text)                                                \
-	BUCKET_ROW(in, stem "Limit", kind, most, at, limit, text),                                 \
-		BUCKET_ROW(in, stem "Burst", kind, most, at, burst,                                \
+#define BUCKET_ROWS(stem, kind, most, at, text)                                                    \
+	BUCKET_ROW(stem "Limit", kind, most, at, limit, text),                                     \
+		BUCKET_ROW(stem "Burst", kind, most, at, burst,                                    \
 			"How much of " stem                                                        \
 			"Limit= is saved up at the most while nothing is asked for; "              \
 			"0 is what it gives in 10 ms."),                                           \
-		BUCKET_ROW(in, stem "OneTimeBurst", kind, most, at, one_time_burst,                \
+		BUCKET_ROW(stem "OneTimeBurst", kind, most, at, one_time_burst,                    \
 			"A burst on top of it that is there once, from the start on.")
 #define SHARE(member) offsetof(struct config_share, member)
 
@@ -66,22 +50,19 @@ static const char *const engines[] = { "auto", "threads", "io_uring", NULL };
 	"Seconds that a back end which has gone is waited for, while the guest sees a pause. Then the " \
 	"device fails, and the machine goes on; 0 does not wait."
 
-static const struct config_key keys[] = {
-	{ .section = "Machine",
-		.name = "Description",
+static const struct config_key machine_keys[] = {
+	{ .name = "Description",
 		.type = CONFIG_TYPE_STRING,
 		.offset = MACHINE(description),
 		.doc = "What the machine is for, one line for people." },
-	{ .section = "Machine",
-		.name = "CPUs",
+	{ .name = "CPUs",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = MACHINE(cpus),
 		.minimum = 1,
 		.maximum = 64,
 		.fallback = "1",
 		.doc = "Number of virtual CPUs." },
-	{ .section = "Machine",
-		.name = "Memory",
+	{ .name = "Memory",
 		.type = CONFIG_TYPE_SIZE,
 		.offset = MACHINE(memory_bytes),
 		.minimum = MIB,
@@ -89,42 +70,36 @@ static const struct config_key keys[] = {
 		.multiple = 4 * KIB,
 		.fallback = "256M",
 		.doc = "Size of the memory, in whole pages of 4K." },
-	{ .section = "Machine",
-		.name = "HugePages",
+	{ .name = "HugePages",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = MACHINE(huge_pages),
 		.choices = huge_pages,
 		.fallback = "no",
 		.doc = "Take the memory from the host's pool of huge pages, whose size it must then be a "
 		       "multiple of, or let the kernel use transparent ones." },
-	{ .section = "Machine",
-		.name = "Prefault",
+	{ .name = "Prefault",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = MACHINE(prefault),
 		.fallback = "no",
 		.doc = "Allocate all of the memory at the start." },
-	{ .section = "Machine",
-		.name = "Transport",
+	{ .name = "Transport",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = MACHINE(transport),
 		.choices = transports,
 		.fallback = "pci",
 		.doc = "How the guest finds its virtio devices." },
-	{ .section = "Machine",
-		.name = "PackedRings",
+	{ .name = "PackedRings",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = MACHINE(packed_rings),
 		.fallback = "yes",
 		.doc = "Offer packed virtqueues too, which cost less; a driver that does not know them, and "
 		       "any with no, uses split ones." },
-	{ .section = "Machine",
-		.name = "Rng",
+	{ .name = "Rng",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = MACHINE(rng),
 		.fallback = "yes",
 		.doc = "A virtio device that gives the guest random numbers of the host." },
-	{ .section = "Machine",
-		.name = "Console",
+	{ .name = "Console",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = MACHINE(console),
 		.choices = consoles,
@@ -132,8 +107,7 @@ static const struct config_key keys[] = {
 		.doc = "The device that the console is: the serial port (ttyS0), or a virtio console (hvc0), "
 		       "which is faster and has a size. What the guest writes to the serial port is shown "
 		       "in both cases." },
-	{ .section = "Machine",
-		.name = "Watchdog",
+	{ .name = "Watchdog",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = MACHINE(watchdog),
 		.choices = watchdogs,
@@ -141,15 +115,13 @@ static const struct config_key keys[] = {
 		.doc = "A watchdog timer (i6300esb) for the guest, and what follows when the guest no longer "
 		       "serves it: a restart as at a reboot, or a failure as at a panic. Needs "
 		       "Transport=pci." },
-	{ .section = "Machine",
-		.name = "Balloon",
+	{ .name = "Balloon",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = MACHINE(balloon),
 		.fallback = "no",
 		.doc = "A virtio balloon: memory that the guest frees goes back to the host by itself, and "
 		       "vmmctl memory changes how much the guest has." },
-	{ .section = "Machine",
-		.name = "HotplugMemory",
+	{ .name = "HotplugMemory",
 		.type = CONFIG_TYPE_SIZE,
 		.offset = MACHINE(hotplug_bytes),
 		.maximum = TIB,
@@ -157,8 +129,7 @@ static const struct config_key keys[] = {
 		.fallback = "0",
 		.doc = "How much memory can be plugged on top of Memory= while the machine runs, by vmmctl "
 		       "memory; costs nothing before." },
-	{ .section = "Machine",
-		.name = "ReadyWhen",
+	{ .name = "ReadyWhen",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = MACHINE(ready_when),
 		.choices = readies,
@@ -166,15 +137,13 @@ static const struct config_key keys[] = {
 		.doc = "When the unit counts as started, so that what is ordered after it may start: when "
 		       "the CPUs run, or when the guest's own systemd, 253 or later, says by vsock that "
 		       "it is up, has written ReadyText=, or answers on ReadyPort=. It gets more time while it goes on." },
-	{ .section = "Machine",
-		.name = "ReadyText",
+	{ .name = "ReadyText",
 		.type = CONFIG_TYPE_STRING,
 		.offset = MACHINE(ready_text),
-		.maximum = 63,
+		.maximum = CONFIG_MAX_READY_TEXT,
 		.doc = "With ReadyWhen=guest, what a guest that is up has written on its console, for "
 		       "one that cannot say so otherwise: \"login:\"." },
-	{ .section = "Machine",
-		.name = "ReadyPort",
+	{ .name = "ReadyPort",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = MACHINE(ready_port),
 		.minimum = 1,
@@ -182,53 +151,51 @@ static const struct config_key keys[] = {
 		.doc = "With ReadyWhen=guest, a vsock port of the guest that a guest that is up answers, "
 		       "for one that cannot say so otherwise: 22 of an SSH server. It is tried each "
 		       "second." },
-	{ .section = "Machine",
-		.name = "RngBandwidthLimit",
+	{ .name = "RngBandwidthLimit",
 		.type = CONFIG_TYPE_SIZE,
 		.offset = MACHINE(rng_limit),
 		.maximum = TIB,
 		.fallback = "0",
 		.doc = "Bytes a second that the guest gets from its virtio rng; 0 is no limit." },
-	{ .section = "Machine",
-		.name = "ConsoleBandwidthLimit",
+	{ .name = "ConsoleBandwidthLimit",
 		.type = CONFIG_TYPE_SIZE,
 		.offset = MACHINE(console_limit),
 		.maximum = TIB,
 		.fallback = "0",
 		.doc = "Bytes a second that the guest may write to a virtio console; 0 is no limit." },
-	{ .section = "Boot",
-		.name = "Kernel",
+};
+
+static const struct config_key boot_keys[] = {
+	{ .name = "Kernel",
 		.type = CONFIG_TYPE_PATH,
 		.required = true,
 		.offset = BOOT(kernel),
 		.doc = "The kernel: a bzImage, or an ELF image such as vmlinux." },
-	{ .section = "Boot",
-		.name = "Initrd",
+	{ .name = "Initrd",
 		.type = CONFIG_TYPE_PATH,
 		.offset = BOOT(initrd),
 		.doc = "The initial RAM disk." },
-	{ .section = "Boot",
-		.name = "CommandLine",
+	{ .name = "CommandLine",
 		.type = CONFIG_TYPE_WORDS,
 		.offset = BOOT(command_line),
 		.maximum = 2047,
 		.doc = "The kernel command line. Several are joined; an empty one starts anew." },
-	{ .section = "Vsock",
-		.name = "Enabled",
+};
+
+static const struct config_key vsock_keys[] = {
+	{ .name = "Enabled",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = VSOCK(enabled),
 		.fallback = "yes",
 		.doc = "A virtio socket device, through which host and guest talk without a network." },
-	{ .section = "Vsock",
-		.name = "CID",
+	{ .name = "CID",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = VSOCK(cid),
 		.minimum = 3,
 		.maximum = UINT32_MAX - 1,
 		.doc = "The guest's address, which only the guest sees; when it is not given, one is made "
 		       "from the machine's name." },
-	{ .section = "Vsock",
-		.name = "Vhost",
+	{ .name = "Vhost",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = VSOCK(vhost),
 		.fallback = "no",
@@ -237,33 +204,31 @@ static const struct config_key keys[] = {
 		       "somebody listens on. Code of the kernel then reads what the guest writes: an attack "
 		       "surface that the sandbox does not cover. The CID must be free on the host. vmmctl "
 		       "does not reach such a vsock." },
-	{ .section = "Vsock",
-		.name = "HostPorts",
+	{ .name = "HostPorts",
 		.type = CONFIG_TYPE_WORDS,
 		.offset = VSOCK(host_ports),
 		.doc = "The host's ports that the guest may connect to, each as PORT:PATH with the unix "
 		       "socket below /run that serves it. Several are joined; an empty one starts anew." },
-	{ .section = "Vsock",
-		.name = "BandwidthLimit",
+	{ .name = "BandwidthLimit",
 		.type = CONFIG_TYPE_SIZE,
 		.offset = VSOCK(bandwidth_limit),
 		.maximum = TIB,
 		.fallback = "0",
 		.doc = "Bytes a second, to the guest and from it apart; 0 is no limit." },
-	{ .section = "Drive",
-		.name = "Name",
+};
+
+static const struct config_key drive_keys[] = {
+	{ .name = "Name",
 		.type = CONFIG_TYPE_NAME,
 		.required = true,
 		.offset = DRIVE(name),
 		.doc = "Name of the drive, by which it is known here." },
-	{ .section = "Drive",
-		.name = "Path",
+	{ .name = "Path",
 		.type = CONFIG_TYPE_PATH,
 		.offset = DRIVE(path),
 		.doc = "A raw image or a block device, or an image of another Format=. A drive has either "
 		       "Path= or Socket=." },
-	{ .section = "Drive",
-		.name = "Format",
+	{ .name = "Format",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = DRIVE(format),
 		.choices = formats,
@@ -273,22 +238,19 @@ static const struct config_key keys[] = {
 		       "has nothing but this file: an image with a backing file does not open. Each write goes "
 		       "through to the host's disk before the guest hears of it, so that nothing is lost when "
 		       "that program dies: slower than raw." },
-	{ .section = "Drive",
-		.name = "Socket",
+	{ .name = "Socket",
 		.type = CONFIG_TYPE_PATH,
 		.offset = DRIVE(socket),
 		.doc = "The unix socket of a vhost-user-blk back end, which serves the drive instead of the "
 		       "machine's own engine, and which sees the guest's memory. Its cache, size of blocks, "
 		       "limits and serial number are its own affair." },
-	{ .section = "Drive",
-		.name = "ReconnectSec",
+	{ .name = "ReconnectSec",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = DRIVE(reconnect),
 		.maximum = 3600,
 		.fallback = "30",
 		.doc = RECONNECT_DOC },
-	{ .section = "Drive",
-		.name = "Device",
+	{ .name = "Device",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = DRIVE(device),
 		.choices = devices,
@@ -297,86 +259,154 @@ static const struct config_key keys[] = {
 		       "of whole 2M that it maps, without a page cache of its own, and that must not become "
 		       "shorter while it runs. Name= and Path= are then the only other keys; it can neither "
 		       "be attached nor detached while the machine runs." },
-	{ .section = "Drive",
-		.name = "ReadOnly",
+	{ .name = "ReadOnly",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = DRIVE(read_only),
 		.fallback = "no",
 		.doc = "Refuse writes. Several machines may share a drive that all of them only read." },
-	{ .section = "Drive",
-		.name = "Cache",
+	{ .name = "Cache",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = DRIVE(cache),
 		.choices = caches,
 		.fallback = "writeback",
 		.doc = "When a write is stable: at the guest's flush (writeback), when it completes "
 		       "(writethrough); direct goes past the host's page cache; unsafe ignores flushes." },
-	{ .section = "Drive",
-		.name = "Engine",
+	{ .name = "Engine",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = DRIVE(engine),
 		.choices = engines,
 		.fallback = "auto",
 		.doc = "What carries out the requests." },
-	{ .section = "Drive",
-		.name = "Discard",
+	{ .name = "Discard",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = DRIVE(discard),
 		.fallback = "no",
 		.doc = "Give what the guest discards back to the host's file system." },
-	{ .section = "Drive",
-		.name = "Serial",
+	{ .name = "Serial",
 		.type = CONFIG_TYPE_STRING,
 		.offset = DRIVE(serial),
 		.doc = "The serial number that the guest sees, up to 20 printable characters; when it is not "
 		       "given, the name." },
-	{ .section = "Drive",
-		.name = "Queues",
+	{ .name = "Queues",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = DRIVE(queues),
 		.minimum = 1,
 		.maximum = 16,
 		.fallback = "1",
 		.doc = "Number of request queues; more than one is of use to a guest with several CPUs." },
-	{ .section = "Drive",
-		.name = "BlockSize",
+	{ .name = "BlockSize",
 		.type = CONFIG_TYPE_CHOICE,
 		.offset = DRIVE(block_size),
 		.choices = block_sizes,
 		.fallback = "auto",
 		.doc = "The smallest unit that the guest reads and writes; auto is 512 for files, and a block "
 		       "device's own." },
-	BUCKET_ROWS("Drive", "IOPS", CONFIG_TYPE_NUMBER, MAX_OPERATIONS, DRIVE(limits.operations),
+	BUCKET_ROWS("IOPS", CONFIG_TYPE_NUMBER, MAX_OPERATIONS, DRIVE(limits.operations),
 		"Requests a second; 0 is no limit."),
-	BUCKET_ROWS("Drive", "Bandwidth", CONFIG_TYPE_SIZE, TIB, DRIVE(limits.bytes),
+	BUCKET_ROWS("Bandwidth", CONFIG_TYPE_SIZE, TIB, DRIVE(limits.bytes),
 		"Bytes a second, of reads and writes together; 0 is no limit."),
-#include "config-keys-network.inc"
-	{ .section = "Share",
-		.name = "Tag",
+};
+
+static const struct config_key network_keys[] = {
+	{ .name = "Name",
+		.type = CONFIG_TYPE_NAME,
+		.required = true,
+		.offset = NETWORK(name),
+		.doc = "Name of the network interface." },
+	{ .name = "Bridge",
+		.type = CONFIG_TYPE_IFNAME,
+		.offset = NETWORK(bridge),
+		.doc = "The host's bridge that the interface's tap device is added to." },
+	{ .name = "Zone",
+		.type = CONFIG_TYPE_IFNAME,
+		.offset = NETWORK(zone),
+		.doc = "A network of the host's own that the interface is in, with all machines and "
+		       "containers of that zone: the bridge vz-NAME, which is made with the first and goes "
+		       "with the last. Up to 12 characters." },
+	{ .name = "MACVTap",
+		.type = CONFIG_TYPE_IFNAME,
+		.offset = NETWORK(macvtap),
+		.doc = "The host's network interface on whose network the guest is with its own hardware "
+		       "address, by a macvtap link in bridge mode in place of the tap device. Guests of one "
+		       "such interface see each other and the network, and not the host." },
+	{ .name = "User",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = NETWORK(user),
+		.fallback = "no",
+		.doc = "A network without rights on the host's, in place of the tap device: passt, which "
+		       "the unit vmm-network@MACHINE:NAME runs in a sandbox and not as root, does for "
+		       "the guest what an ordinary program may do." },
+	{ .name = "Forward",
+		.type = CONFIG_TYPE_WORDS,
+		.offset = NETWORK(forward),
+		.doc = "With User=yes, the host's ports that lead into the guest, each as "
+		       "PROTOCOL:[ADDRESS:]PORT:PORT with tcp or udp, the host's port and the guest's: "
+		       "tcp:8080:80, udp:127.0.0.1:5353:53, tcp:[::1]:8022:22. Without an address, on all "
+		       "of the host's. Up to 32 are joined; an empty one starts anew." },
+	{ .name = "Queues",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = NETWORK(queues),
+		.minimum = 1,
+		.maximum = CONFIG_MAX_PAIRS,
+		.fallback = "1",
+		.doc = "Number of queue pairs; more than one is of use to a guest with several CPUs." },
+	{ .name = "Vhost",
+		.type = CONFIG_TYPE_BOOL,
+		.offset = NETWORK(vhost),
+		.fallback = "no",
+		.doc = "The host's kernel (vhost-net) moves the frames, not the machine's own process. "
+		       "Faster, but code of the kernel then reads what the guest writes: an attack surface "
+		       "that the sandbox does not cover." },
+	{ .name = "Socket",
+		.type = CONFIG_TYPE_PATH,
+		.offset = NETWORK(socket),
+		.doc = "The unix socket of a vhost-user-net back end, which takes the place of the tap device "
+		       "and sees the guest's memory." },
+	{ .name = "ReconnectSec",
+		.type = CONFIG_TYPE_NUMBER,
+		.offset = NETWORK(reconnect),
+		.maximum = 3600,
+		.fallback = "30",
+		.doc = RECONNECT_DOC },
+	{ .name = "MAC",
+		.type = CONFIG_TYPE_MAC,
+		.offset = NETWORK(mac),
+		.doc = "Hardware address; when it is not given, one is made from the host's machine id and "
+		       "the names of machine and interface: the same each time, another on each host." },
+	BUCKET_ROWS("ReceiveBandwidth", CONFIG_TYPE_SIZE, TIB, NETWORK(receive.bytes),
+		"Bytes a second that the guest receives; 0 is no limit."),
+	BUCKET_ROWS("ReceivePacket", CONFIG_TYPE_NUMBER, MAX_OPERATIONS,
+		NETWORK(receive.operations),
+		"Packets a second that the guest receives; 0 is no limit."),
+	BUCKET_ROWS("TransmitBandwidth", CONFIG_TYPE_SIZE, TIB, NETWORK(transmit.bytes),
+		"Bytes a second that the guest transmits; 0 is no limit."),
+	BUCKET_ROWS("TransmitPacket", CONFIG_TYPE_NUMBER, MAX_OPERATIONS,
+		NETWORK(transmit.operations),
+		"Packets a second that the guest transmits; 0 is no limit."),
+};
+
+static const struct config_key share_keys[] = {
+	{ .name = "Tag",
 		.type = CONFIG_TYPE_NAME,
 		.required = true,
 		.offset = SHARE(tag),
 		.doc = "Name of the share, by which the guest mounts it: mount -t virtiofs TAG DIRECTORY." },
-	{ .section = "Share",
-		.name = "Path",
+	{ .name = "Path",
 		.type = CONFIG_TYPE_PATH,
 		.offset = SHARE(path),
 		.doc = "The host's directory. virtiofsd serves it, run in a sandbox by the unit "
 		       "vmm-share@MACHINE:TAG. The guest has in it what root has: users and modes are the "
 		       "guest's own. A share has either Path= or Socket=." },
-	{ .section = "Share",
-		.name = "ReadOnly",
+	{ .name = "ReadOnly",
 		.type = CONFIG_TYPE_BOOL,
 		.offset = SHARE(read_only),
 		.fallback = "no",
 		.doc = "The directory of Path= cannot be changed by the guest." },
-	{ .section = "Share",
-		.name = "Socket",
+	{ .name = "Socket",
 		.type = CONFIG_TYPE_PATH,
 		.offset = SHARE(socket),
 		.doc = "The unix socket of a vhost-user-fs back end that somebody else runs." },
-	{ .section = "Share",
-		.name = "ReconnectSec",
+	{ .name = "ReconnectSec",
 		.type = CONFIG_TYPE_NUMBER,
 		.offset = SHARE(reconnect),
 		.maximum = 3600,
@@ -384,144 +414,28 @@ static const struct config_key keys[] = {
 		.doc = RECONNECT_DOC " What the guest had open does not survive its back end." },
 };
 
+#define KEYS(table) .keys = (table), .n_keys = ARRAY_SIZE(table)
+#define OURS .pass = CONFIG_N_PASS_SECTIONS
+
+static const struct config_section sections[] = {
+	{ "Machine", OURS, .offset = offsetof(struct vm_config, machine), KEYS(machine_keys) },
+	{ "Boot", OURS, .offset = offsetof(struct vm_config, boot), KEYS(boot_keys) },
+	{ "Vsock", OURS, .offset = offsetof(struct vm_config, vsock), KEYS(vsock_keys) },
+	{ "Drive", OURS, .repeated = true, KEYS(drive_keys) },
+	{ "Network", OURS, .repeated = true, KEYS(network_keys) },
+	{ "Share", OURS, .repeated = true, KEYS(share_keys) },
+	{ "Unit", .pass = CONFIG_PASS_UNIT },
+	{ "Service", .pass = CONFIG_PASS_SERVICE },
+	{ "Install", .pass = CONFIG_PASS_INSTALL },
+};
+
+const struct config_section *config_sections(size_t *ret_n)
+{
+	*ret_n = ARRAY_SIZE(sections);
+	return sections;
+}
+
 const char *config_format_name(enum config_format format)
 {
 	return formats[format];
-}
-
-bool config_drive_has_unit(const struct config_drive *drive)
-{
-	return drive->path.value && drive->format.value != CONFIG_FORMAT_RAW;
-}
-
-bool config_share_has_unit(const struct config_share *share)
-{
-	return share->path.value;
-}
-
-const struct config_key *config_keys(size_t *ret_n)
-{
-	*ret_n = ARRAY_SIZE(keys);
-	return keys;
-}
-
-const struct config_section *config_section_find(const char *name)
-{
-	for (size_t i = 0; i < config_n_sections; i++)
-		if (strcmp(config_sections[i].name, name) == 0)
-			return &config_sections[i];
-	return NULL;
-}
-
-const struct config_key *config_key_find(const char *section, const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strcmp(keys[i].section, section) == 0 && strcmp(keys[i].name, name) == 0)
-			return &keys[i];
-	return NULL;
-}
-
-enum {
-	GUESS_MAX_LENGTH = 32,
-};
-
-static unsigned char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (unsigned char)(c - 'A' + 'a') : (unsigned char)c;
-}
-
-/* Edit distance without regard to case; GUESS_MAX_LENGTH for what is too long to be meant. */
-static unsigned distance(const char *a, const char *b)
-{
-	unsigned row[GUESS_MAX_LENGTH + 1];
-	size_t n_a = strlen(a), n_b = strlen(b);
-
-	if (n_a > GUESS_MAX_LENGTH || n_b > GUESS_MAX_LENGTH)
-		return GUESS_MAX_LENGTH;
-	for (size_t j = 0; j <= n_b; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= n_a; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= n_b; j++) {
-			unsigned above = row[j];
-			unsigned same = lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1;
-			unsigned one_more = MIN(above, row[j - 1]) + 1;
-
-			row[j] = MIN(one_more, diagonal + same);
-			diagonal = above;
-		}
-	}
-	return row[n_b];
-}
-
-/* A guess is better than none when at most a third of it, and one letter always, is wrong. */
-static bool better(const char *text, const char *candidate, unsigned *best)
-{
-	unsigned d = distance(text, candidate);
-
-	if (d >= *best || d > MAX(1u, (unsigned)strlen(candidate) / 3))
-		return false;
-	*best = d;
-	return true;
-}
-
-const char *config_section_guess(const char *text)
-{
-	unsigned best = GUESS_MAX_LENGTH;
-	const char *guess = NULL;
-
-	for (size_t i = 0; i < config_n_sections; i++)
-		if (better(text, config_sections[i].name, &best))
-			guess = config_sections[i].name;
-	return guess;
-}
-
-const char *config_key_guess(const char *section, const char *text)
-{
-	unsigned best = GUESS_MAX_LENGTH;
-	const char *guess = NULL;
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strcmp(keys[i].section, section) == 0 && better(text, keys[i].name, &best))
-			guess = keys[i].name;
-	return guess;
-}
-
-bool config_type_is_string(enum config_type type)
-{
-	switch (type) {
-	case CONFIG_TYPE_STRING:
-	case CONFIG_TYPE_WORDS:
-	case CONFIG_TYPE_PATH:
-	case CONFIG_TYPE_NAME:
-	case CONFIG_TYPE_IFNAME:
-	case CONFIG_TYPE_MAC:
-		return true;
-	case CONFIG_TYPE_NUMBER:
-	case CONFIG_TYPE_SIZE:
-	case CONFIG_TYPE_BOOL:
-	case CONFIG_TYPE_CHOICE:
-		return false;
-	}
-	return false;
-}
-
-struct config_string *config_string_at(void *section, const struct config_key *key)
-{
-	assert(config_type_is_string(key->type));
-	return (void *)((char *)section + key->offset);
-}
-
-struct config_number *config_number_at(void *section, const struct config_key *key)
-{
-	assert(!config_type_is_string(key->type));
-	return (void *)((char *)section + key->offset);
-}
-
-struct config_where *config_where_at(void *section, const struct config_key *key)
-{
-	return config_type_is_string(key->type) ? &config_string_at(section, key)->where
-						: &config_number_at(section, key)->where;
 }

@@ -75,23 +75,20 @@ static void *section_target(struct parser *parser)
 }
 
 /* Moves what the section in hand has set over what an earlier file gave. */
-static void take_set(const char *section, void *from, void *to)
+static void take_set(const struct config_section *section, void *from, void *to)
 {
-	size_t n_keys;
-	const struct config_key *keys = config_keys(&n_keys);
+	for (size_t i = 0; i < section->n_keys; i++) {
+		const struct config_key *key = &section->keys[i];
 
-	for (size_t i = 0; i < n_keys; i++) {
-		if (strcmp(keys[i].section, section) != 0)
+		if (config_where_at(from, key)->line == 0)
 			continue;
-		if (config_where_at(from, &keys[i])->line == 0)
-			continue;
-		if (config_type_is_string(keys[i].type)) {
-			struct config_string *target = config_string_at(to, &keys[i]);
+		if (config_type_is_string(key->type)) {
+			struct config_string *target = config_string_at(to, key);
 
 			free(target->value);
-			*target = TAKE(*config_string_at(from, &keys[i]), (struct config_string){});
+			*target = TAKE(*config_string_at(from, key), (struct config_string){});
 		} else {
-			*config_number_at(to, &keys[i]) = *config_number_at(from, &keys[i]);
+			*config_number_at(to, key) = *config_number_at(from, key);
 		}
 	}
 }
@@ -123,7 +120,7 @@ static int end_drive(struct parser *parser)
 		if (other->where.file == parser->file)
 			return duplicate(parser, "Drive", drive->name.where.line, drive->name.value,
 				other->where.line);
-		take_set("Drive", drive, other);
+		take_set(parser->section, drive, other);
 		return 0;
 	}
 	if (config->n_drives >= CONFIG_MAX_DRIVES)
@@ -149,7 +146,7 @@ static int end_network(struct parser *parser)
 		if (other->where.file == parser->file)
 			return duplicate(parser, "Network", network->name.where.line,
 				network->name.value, other->where.line);
-		take_set("Network", network, other);
+		take_set(parser->section, network, other);
 		return 0;
 	}
 	if (config->n_networks >= CONFIG_MAX_NETWORKS)
@@ -175,7 +172,7 @@ static int end_share(struct parser *parser)
 		if (other->where.file == parser->file)
 			return duplicate(parser, "Share", share->tag.where.line, share->tag.value,
 				other->where.line);
-		take_set("Share", share, other);
+		take_set(parser->section, share, other);
 		return 0;
 	}
 	if (config->n_shares >= CONFIG_MAX_SHARES)
@@ -291,7 +288,7 @@ static int join_words(struct config_string *target, char *value)
 
 static int set_value(struct parser *parser, const struct config_key *key, const char *text)
 {
-	struct label name = label(key->section, key->name);
+	struct label name = label(parser->section->name, key->name);
 	void *target = section_target(parser);
 	struct config_where *where = config_where_at(target, key);
 	CLEANUP(free_p) char *reason = NULL;
@@ -357,12 +354,12 @@ static int assignment(struct parser *parser, char *line)
 	*equals = 0;
 	name = strip(line);
 	value = strip(equals + 1);
-	key = config_key_find(parser->section->name, name);
+	key = config_key_find(parser->section, name);
 	if (key)
 		return set_value(parser, key, value);
 	if (strncmp(name, "X-", 2) == 0)
 		return 0;
-	guess = config_key_guess(parser->section->name, name);
+	guess = config_key_guess(parser->section, name);
 	return say(parser, CONFIG_WARNING, label(parser->section->name, name).text,
 		guess ? "unknown key, ignored; did you mean %s=?" : "unknown key, ignored", guess);
 }

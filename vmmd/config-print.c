@@ -32,31 +32,32 @@ const char *config_type_name(enum config_type type)
 	return "?";
 }
 
+static void print_key(FILE *stream, const struct config_key *key)
+{
+	char low[32], high[32];
+
+	fprintf(stream, "%s= (%s", key->name, config_type_name(key->type));
+	if (key->type == CONFIG_TYPE_NUMBER)
+		fprintf(stream, ", %ju to %ju", (uintmax_t)key->minimum, (uintmax_t)key->maximum);
+	if (key->type == CONFIG_TYPE_SIZE)
+		fprintf(stream, ", %s to %s", config_format_size(key->minimum, low),
+			config_format_size(key->maximum, high));
+	for (size_t i = 0; key->choices && key->choices[i]; i++)
+		fprintf(stream, "%s%s", i > 0 ? " | " : ": ", key->choices[i]);
+	if (key->fallback)
+		fprintf(stream, ", default %s", key->fallback);
+	fprintf(stream, "%s)\n    %s\n", key->required ? ", required" : "", key->doc);
+}
+
 void config_keys_print(FILE *stream)
 {
-	const char *section = "";
 	size_t n;
-	const struct config_key *keys = config_keys(&n);
+	const struct config_section *sections = config_sections(&n);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct config_key *key = &keys[i];
-		char low[32], high[32];
-
-		if (strcmp(section, key->section) != 0) {
-			section = key->section;
-			fprintf(stream, "%s[%s]\n", i > 0 ? "\n" : "", section);
-		}
-		fprintf(stream, "%s= (%s", key->name, config_type_name(key->type));
-		if (key->type == CONFIG_TYPE_NUMBER)
-			fprintf(stream, ", %ju to %ju", (uintmax_t)key->minimum,
-				(uintmax_t)key->maximum);
-		if (key->type == CONFIG_TYPE_SIZE)
-			fprintf(stream, ", %s to %s", config_format_size(key->minimum, low),
-				config_format_size(key->maximum, high));
-		for (size_t j = 0; key->choices && key->choices[j]; j++)
-			fprintf(stream, "%s%s", j > 0 ? " | " : ": ", key->choices[j]);
-		if (key->fallback)
-			fprintf(stream, ", default %s", key->fallback);
-		fprintf(stream, "%s)\n    %s\n", key->required ? ", required" : "", key->doc);
+		if (sections[i].n_keys > 0)
+			fprintf(stream, "%s[%s]\n", i > 0 ? "\n" : "", sections[i].name);
+		for (size_t j = 0; j < sections[i].n_keys; j++)
+			print_key(stream, &sections[i].keys[j]);
 	}
 }

@@ -369,7 +369,6 @@ enum config_type {
 };
 
 struct config_key {
-	const char *section;
 	const char *name;
 	enum config_type type;
 	bool required;
@@ -382,8 +381,18 @@ struct config_key {
 	const char *doc;            /* one sentence */
 };
 
-/* All keys, in the order in which they are documented. */
-const struct config_key *config_keys(size_t *ret_n);
+/* One kind of section: [Machine], [Drive], ... */
+struct config_section {
+	const char *name;
+	bool repeated;                 /* each one is an object of its own, known by its Name= */
+	enum config_pass_section pass; /* CONFIG_N_PASS_SECTIONS: it has keys of ours */
+	size_t offset;                 /* in struct vm_config, where it is not repeated */
+	const struct config_key *keys; /* NULL where its lines are passed through */
+	size_t n_keys;
+};
+
+/* All sections, each with its keys, in the order in which they are documented. */
+const struct config_section *config_sections(size_t *ret_n);
 
 /* A type as people read it: "yes or no". */
 const char *config_type_name(enum config_type type);
