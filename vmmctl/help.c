@@ -60,7 +60,9 @@ static int help_all(FILE *stream)
 		if (verb_has_option(&(const struct verb){}, ctl_options[i].name))
 			print_option(stream, &ctl_options[i]);
 	}
-	fputs("\nvmmctl help VERB says more about a verb. See vmmctl(1).\n", stream);
+	fputs("\nVerbs that print data have --json=pretty, --json=short and -j, too.\n"
+	      "vmmctl help VERB says more about a verb. See vmmctl(1).\n",
+		stream);
 	return EXIT_SUCCESS;
 }
 

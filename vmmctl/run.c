@@ -301,14 +301,16 @@ static void give_up(const struct ctl *ctl, const struct watch *watch)
 	bool has_failed = strcmp(value_get_string(&watch->machine, "State"), "failed") == 0;
 
 	ctl_error("%s: it did not start%s%s", watch->name, *text != '\0' ? ": " : "", text);
-	if (has_failed) {
-		hint_at_log(ctl, watch->name);
-		return;
-	}
 	/* The answer is waited for: vmmd asks the bus who we are. */
-	sd_bus_call_method(ctl->bus, VMMD_NAME, VMMD_PATH, VMMD_MANAGER, "StopMachine", NULL, NULL,
-		"sstt", watch->name, "force", UINT64_C(0), UINT64_C(0));
-	if (ctl->host || access("/run/systemd/system", F_OK) == 0)
+	if (!has_failed)
+		sd_bus_call_method(ctl->bus, VMMD_NAME, VMMD_PATH, VMMD_MANAGER, "StopMachine",
+			NULL, NULL, "sstt", watch->name, "force", UINT64_C(0), UINT64_C(0));
+	/* It is listed no longer, but for one whose unit has failed. */
+	if (!ctl->host && access("/run/systemd/system", F_OK) < 0)
+		ctl_note(ctl, "See the log of vmmd.");
+	else if (has_failed)
+		hint_at_log(ctl, watch->name);
+	else
 		ctl_note(ctl, "See \"journalctl -xeu vmm@%s.service\".", watch->name);
 }
 

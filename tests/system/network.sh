@@ -328,6 +328,50 @@ macvtap_traffic() {
 	eventually 10 "the end of the link" has_macvtaps 0
 }
 
+has_address() {
+	ip -4 -o addr show "$1" scope global | grep -q .
+}
+
+start_networkd() {
+	[[ -x /lib/systemd/systemd-networkd ]] || skip "there is no systemd-networkd"
+	systemctl -q is-active systemd-networkd.service ||
+		trap 'systemctl stop systemd-networkd.socket systemd-networkd.service' EXIT
+	# Where no udev runs, a /sys that cannot be written says so.
+	systemctl -q is-active systemd-udevd.service || mount -o remount,ro,bind /sys
+	systemctl start systemd-networkd.service
+}
+
+# Beside systemd-networkd, whose own files make a network of a zone: the host has an address in it.
+zone_networkd() {
+	start_networkd
+	writer_machine zoned
+	printf '[Network]\nName=lan\nZone=lab\n' >>/etc/vmm/zoned.vm
+	systemctl start vmm@zoned
+	eventually 20 "the host's address" has_address vz-lab
+	matches "the bridge" "$(networkctl --no-pager status vz-lab)" 'Network File: .*/80-container-vz.network'
+	eventually 20 "a DHCP server" listens -u 67
+	# The machine's own end is nobody's business but the bridge's.
+	matches "the port" "$(networkctl --no-pager --no-legend list 'vb-*')" 'unmanaged'
+	matches "its master" "$(ip link show master vz-lab)" 'vb-zoned'
+	hard_stop zoned
+	eventually 10 "the end of the bridge" sh -c '! ip link show vz-lab >/dev/null 2>&1'
+}
+
+# A stock guest gets a lease there, and reaches the host.
+zone_lease() {
+	local network=/run/systemd/network
+	start_networkd
+	guest_machine leased "$(with_run "mkdir -p $network; printf '[Match]\\nName=e*\\n[Network]\\nDHCP=ipv4\\n' \
+>$network/10-all.network; systemctl start systemd-networkd; for i in \$(seq 60); do ip route show default | grep . && break; \
+sleep 1; done; set -- \$(ip route show default); ping -q -c 3 -W 5 \$3 && echo the host answers")"
+	printf '[Network]\nName=lan\nZone=lab\n' >>/etc/vmm/leased.vm
+	systemctl start vmm@leased
+	wait_console leased 240 '^the host answers'
+	matches "the guest's route" "$(run_output leased)" 'default via [0-9.]+ dev e.* proto dhcp'
+	echo "NOTE: the guest has $(run_output leased | grep '^default')"
+	wait_end leased 60 0
+}
+
 add_soak macvtap 120 macvtap
 add_soak macvtap-without-vmmd 60 macvtap_without_vmmd
 add_soak macvtap-traffic 200 macvtap_traffic ""
@@ -336,3 +380,5 @@ add_soak traffic 400 user_traffic
 add_soak user 120 user_network
 add_soak user-forwards 200 user_forwards
 add_soak user-each-its-own 120 user_each_its_own
+add_soak zone-networkd 60 zone_networkd
+add_soak zone-lease 240 zone_lease
