@@ -144,6 +144,8 @@ stop_forced() {
 	started forced
 	vmmctl stop --force forced
 	wait_end forced 15 0
+	# Else what was said last might not be there yet.
+	journalctl --sync
 	[[ ! $(console forced) =~ 'reboot: Power down' ]] || fail "the guest was asked"
 }
 

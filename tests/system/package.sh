@@ -89,11 +89,10 @@ upgrade_and_purge() {
 }
 
 package() {
-	local rc=0
 	[[ -d $packages ]] || skip "no packages in $packages"
-	(upgrade_and_purge) || rc=$?
-	put_back
-	return "$rc"
+	# At its end, however that comes: in "(upgrade_and_purge) || ..." no failed command would count.
+	trap put_back EXIT
+	upgrade_and_purge
 }
 
 add_soak upgrade-and-purge 900 package

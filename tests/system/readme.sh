@@ -31,7 +31,10 @@ tour() {
 	block tour | sed 's/^vmmctl console web.*/attach_and_leave/' >"$TEST_DIR/tour"
 	grep -q '^attach_and_leave$' "$TEST_DIR/tour"
 	export -f attach_and_leave
-	SYSTEMD_PAGER='' bash -ex "$TEST_DIR/tour" | tee "$TEST_DIR/output"
+	(
+		set -o pipefail
+		SYSTEMD_PAGER='' bash -ex "$TEST_DIR/tour" | tee "$TEST_DIR/output"
+	)
 	wait_end web 90 0
 	matches "what the tour shows" "$(cat "$TEST_DIR/output")" 'Web front end'
 	matches "what the tour shows" "$(cat "$TEST_DIR/output")" 'web .*running'
