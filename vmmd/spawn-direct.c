@@ -147,6 +147,9 @@ static void ended(struct worker *worker, int status)
 		machine_set_unit(machine, UNIT_INACTIVE, 0);
 		return;
 	}
+	/* What one that was killed has said before is not about that. */
+	if (status < 0)
+		machine_set_status(machine, "%s", "");
 	machine_explain_end(machine);
 	machine_set_unit(machine, UNIT_FAILED, 0);
 }

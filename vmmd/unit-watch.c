@@ -69,15 +69,21 @@ void unit_evaluate(struct machine *machine)
 	const struct unit_facts *facts = &unit_of(machine)->facts;
 	enum unit_state state = unit_facts_state(facts);
 	bool has_failed = state == UNIT_FAILED || unit_facts_await_restart(facts);
+	bool was_killed = has_failed && unit_facts_exit_status(facts) < 0;
 
 	/* What the one before it has said is not about this one. */
 	if ((facts->main_pid > 0 && (pid_t)facts->main_pid != machine->leader) ||
 		(!machine_is_active(machine) && state == UNIT_STARTING))
 		machine_set_status(machine, "%s", "");
+	/* Nor is what one that was killed has said before about that. */
+	if (was_killed && machine->exit_status != unit_facts_exit_status(facts))
+		machine_set_status(machine, "%s", "");
 	machine_set_restarts(machine, facts->n_restarts);
 	machine_set_result(machine, unit_facts_result(facts), unit_facts_exit_status(facts));
 	/* Its last words; and what it says while nobody is connected to it. */
-	if (facts->status_text[0] && state == UNIT_FAILED)
+	if (was_killed)
+		machine_explain_end(machine);
+	else if (facts->status_text[0] && state == UNIT_FAILED)
 		machine_set_failure(machine, facts->status_text);
 	else if (facts->status_text[0] && machine_is_active(machine) && !machine->control)
 		machine_set_status(machine, "%s", facts->status_text);

@@ -183,6 +183,15 @@ run_fails() {
 	sleep 1
 	matches "status" "$(vmmctl status killed || :)" 'Status: its worker was killed by SIGKILL'
 	systemctl reset-failed vmm@killed
+	# Nor is what it has said before why it ended.
+	mkdir -p /run/systemd/system/vmm@killed.service.d
+	printf '[Service]\nRestart=no\n' >/run/systemd/system/vmm@killed.service.d/once.conf
+	systemctl daemon-reload
+	vmmctl run --detach --name=killed --memory=32M --kernel="$(writer_kernel)" --set=Drive:root.Path="$disks/killed.raw"
+	matches "status" "$(vmmctl status killed)" 'Status: running'
+	systemctl kill -s ABRT vmm@killed
+	eventually 5 "the reason" sh -c "vmmctl status killed | grep -q 'Status: its worker was killed by SIGABRT'"
+	systemctl reset-failed vmm@killed
 	eventually 5 "no machine of that name" sh -c '! vmmctl show killed 2>/dev/null'
 }
 
