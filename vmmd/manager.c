@@ -14,6 +14,7 @@
 #include "error.h"
 #include "job.h"
 #include "log.h"
+#include "resources.h"
 #include "spawn.h"
 #include "sweep.h"
 
@@ -385,6 +386,7 @@ struct manager *manager_free(struct manager *manager)
 	broker_free(manager->broker);
 	while (manager->n_jobs > 0)
 		job_finish(manager->jobs[manager->n_jobs - 1], "canceled");
+	resources_end(manager);
 	/* Machines do not go with us: nobody is told that they have. */
 	manager->observer = NULL;
 	while (manager->n_machines > 0)

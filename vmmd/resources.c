@@ -93,6 +93,14 @@ static void complete_failure(struct resources_request *request, int error, const
 	complete(request, &result);
 }
 
+void resources_end(struct manager *manager)
+{
+	while (manager->requests) {
+		pidfd_send_signal(manager->requests->pidfd, SIGKILL, NULL, 0);
+		complete_failure(manager->requests, -ECANCELED, "vmmd ends");
+	}
+}
+
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct resources_request *request = userdata;
@@ -135,8 +143,8 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *userda
 	struct manager *manager = userdata;
 
 	manager->n_children--;
-	sd_event_source_unref(source);
-	return 0;
+	/* It was the event loop's own, which ends it where vmmd ends before the child. */
+	return sd_event_source_set_floating(source, false);
 }
 
 /* Never returns. Descriptors of vmmd are closed first: a child that hangs holds no lock and
@@ -166,10 +174,9 @@ _Noreturn static void child(
 static int watch(struct resources_request *request, pid_t pid)
 {
 	struct manager *manager = request->manager;
-	sd_event_source *reaper;
 	int r;
 
-	r = sd_event_add_child(manager->event, &reaper, pid, WEXITED, on_child, manager);
+	r = sd_event_add_child(manager->event, NULL, pid, WEXITED, on_child, manager);
 	if (r < 0)
 		return r;
 	manager->n_children++;

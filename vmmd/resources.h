@@ -73,6 +73,8 @@ int resources_open_config(struct manager *manager, const struct vm_config *confi
 int resources_open_backend(struct machine *machine, enum vmm_device_kind kind, const char *device,
 	resources_done_t done, void *userdata, struct resources_request **ret);
 void resources_cancel(struct resources_request *request);
+/* As vmmd ends: all that are left come to nothing, and whoever waits for one lets go of it. */
+void resources_end(struct manager *manager);
 /* Whether something is being opened for the machine of that name. */
 bool resources_is_opening(const struct manager *manager, const char *name);
 

@@ -141,6 +141,10 @@ void resources_cancel(struct resources_request *request)
 {
 }
 
+void resources_end(struct manager *m)
+{
+}
+
 void log_line(int priority, const struct log_about *about, const char *format, ...)
 {
 	char text[VMM_TEXT_SIZE];
