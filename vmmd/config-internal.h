@@ -3,6 +3,8 @@
 #ifndef VMMD_CONFIG_INTERNAL_H
 #define VMMD_CONFIG_INTERNAL_H
 
+#include <stdarg.h>
+
 #include "config.h"
 
 const struct config_section *config_section_find(const char *name);
@@ -38,6 +40,11 @@ int config_parse_text(struct vm_config *config, unsigned file, const char *text,
 
 /* After the last file: defaults, what is missing, what contradicts. */
 int config_complete(struct vm_config *config, struct config_messages *messages);
+
+/* config_messages_add() with the arguments of format in a list. */
+int config_messages_vadd(struct config_messages *messages, enum config_severity severity,
+	const char *file, unsigned line, const char *key, const char *format, va_list ap)
+	__attribute__((format(printf, 6, 0)));
 
 /* What all checks of a whole configuration are given, and where they say what is wrong. A check
  * returns 0 also where it has found something; what it returns below 0 is -ENOMEM. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* config: the list of messages. */
-#include <stdarg.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -21,9 +20,8 @@ void config_messages_finish(struct config_messages *messages)
 	*messages = (struct config_messages){};
 }
 
-__attribute__((format(printf, 6, 0))) static int messages_add(struct config_messages *messages,
-	enum config_severity severity, const char *file, unsigned line, const char *key,
-	const char *format, va_list ap)
+int config_messages_vadd(struct config_messages *messages, enum config_severity severity,
+	const char *file, unsigned line, const char *key, const char *format, va_list ap)
 {
 	struct config_message message = { .severity = severity, .line = line };
 	struct config_message *items;
@@ -55,7 +53,7 @@ int config_messages_add(struct config_messages *messages, enum config_severity s
 	int r;
 
 	va_start(ap, format);
-	r = messages_add(messages, severity, file, line, key, format, ap);
+	r = config_messages_vadd(messages, severity, file, line, key, format, ap);
 	va_end(ap);
 	return r;
 }
@@ -67,8 +65,8 @@ int config_refuse(const struct config_checker *checker, struct config_where wher
 	int r;
 
 	va_start(ap, format);
-	r = messages_add(checker->messages, CONFIG_ERROR, config_file_of(checker->config, where),
-		where.line, key, format, ap);
+	r = config_messages_vadd(checker->messages, CONFIG_ERROR,
+		config_file_of(checker->config, where), where.line, key, format, ap);
 	va_end(ap);
 	return r;
 }

@@ -28,18 +28,13 @@ struct parser {
 __attribute__((format(printf, 4, 5))) static int say(struct parser *parser,
 	enum config_severity severity, const char *key, const char *format, ...)
 {
-	char *text;
 	va_list ap;
-	int n, r;
+	int r;
 
 	va_start(ap, format);
-	n = vasprintf(&text, format, ap);
+	r = config_messages_vadd(
+		parser->messages, severity, parser->path, parser->line, key, format, ap);
 	va_end(ap);
-	if (n < 0)
-		return -ENOMEM;
-	r = config_messages_add(
-		parser->messages, severity, parser->path, parser->line, key, "%s", text);
-	free(text);
 	return r;
 }
 

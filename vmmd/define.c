@@ -2,7 +2,6 @@
 /* manager: .vm files that clients define: written whole or not at all. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,18 +15,6 @@
 static const char *directory(enum define_where where)
 {
 	return where == DEFINE_ETC ? "/etc/vmm" : "/run/vmm";
-}
-
-__attribute__((format(printf, 3, 4))) static int fail(
-	char **ret_text, int error, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	if (vasprintf(ret_text, format, ap) < 0)
-		*ret_text = NULL;
-	va_end(ap);
-	return error;
 }
 
 /* The text as the file of that name would hold it. */
@@ -97,7 +84,7 @@ int manager_define(struct manager *manager, const char *name, enum define_where 
 	int r;
 
 	if (!config_name_valid(name))
-		return fail(ret_text, -EINVAL,
+		return error_say(ret_text, -EINVAL,
 			"\"%.64s\" is not a machine's name: a-z, 0-9 and inside also -, at most %d "
 			"characters",
 			name, CONFIG_MAX_NAME);
@@ -117,16 +104,16 @@ int manager_define(struct manager *manager, const char *name, enum define_where 
 	if (where == DEFINE_TRANSIENT || !replace)
 		if (config_find(manager->root, name, &found) == 0 ||
 			(machine && machine_is_active(machine)))
-			return fail(ret_text, -VMMD_E_MACHINE_EXISTS,
+			return error_say(ret_text, -VMMD_E_MACHINE_EXISTS,
 				"there is a machine \"%s\"%s%s", name,
 				found ? ", defined by " : " that runs", found ? found : "");
 	if (!machine && manager->n_machines >= MANAGER_MAX_MACHINES)
-		return fail(ret_text, -VMMD_E_LIMITS_EXCEEDED, "more than %d machines",
+		return error_say(ret_text, -VMMD_E_LIMITS_EXCEEDED, "more than %d machines",
 			MANAGER_MAX_MACHINES);
 	r = write_file(dir, name, text, size, replace && where == DEFINE_ETC);
 	if (r < 0)
-		return fail(ret_text, r == -EEXIST ? -VMMD_E_MACHINE_EXISTS : r, "%s: %s", path,
-			strerror(-r));
+		return error_say(ret_text, r == -EEXIST ? -VMMD_E_MACHINE_EXISTS : r, "%s: %s",
+			path, strerror(-r));
 	r = manager_ensure(manager, name, &machine);
 	if (r >= 0)
 		r = machine_load(machine);
@@ -148,17 +135,17 @@ int manager_undefine(struct manager *manager, const char *name, char **ret_text)
 	if (r < 0)
 		return r;
 	if (machine_is_active(machine) || machine->job)
-		return fail(ret_text, -VMMD_E_MACHINE_BUSY, "%s runs; stop it first", name);
+		return error_say(ret_text, -VMMD_E_MACHINE_BUSY, "%s runs; stop it first", name);
 	if (asprintf(&path, "%s%s/%s.vm", manager->root, directory(DEFINE_ETC), name) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
 	if (unlink(path) < 0) {
 		if (errno == ENOENT && machine->config_path)
-			return fail(ret_text, -VMMD_E_NO_SUCH_MACHINE,
+			return error_say(ret_text, -VMMD_E_NO_SUCH_MACHINE,
 				"%s is defined by %s, which is not for vmmd to remove", name,
 				machine->config_path);
-		return fail(ret_text, -errno, "%s: %s", path, strerror(errno));
+		return error_say(ret_text, -errno, "%s: %s", path, strerror(errno));
 	}
 	log_line(LOG_INFO,
 		&(struct log_about){

@@ -26,4 +26,8 @@ enum vmmd_error {
 	VMMD_E_WORKER,      /* the worker refused; text says why */
 };
 
+/* Returns error, and in *ret_text what there is to say of it: the caller's, NULL without memory. */
+int error_say(char **ret_text, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* manager: start, stop and reboot. Each makes a job, and takes what is in its way. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -18,21 +17,9 @@
  * its services, as TimeoutStopSec= of the unit. */
 #define ASK_USEC (UINT64_C(150) * 1000 * 1000)
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	char **ret_text, int error, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	if (vasprintf(ret_text, format, ap) < 0)
-		*ret_text = NULL;
-	va_end(ap);
-	return error;
-}
-
 static int limit_reached(char **ret_text)
 {
-	return fail(
+	return error_say(
 		ret_text, -VMMD_E_LIMITS_EXCEEDED, "more than %d jobs at a time", MANAGER_MAX_JOBS);
 }
 
@@ -72,7 +59,7 @@ int manager_start_machine(
 	if (r < 0)
 		return r;
 	if (machine->job && !replace)
-		return fail(ret_text, -VMMD_E_MACHINE_BUSY, "a %s of %s is under way",
+		return error_say(ret_text, -VMMD_E_MACHINE_BUSY, "a %s of %s is under way",
 			job_kind_name(machine->job->kind), name);
 	r = machine_load(machine);
 	if (r < 0)
@@ -80,13 +67,13 @@ int manager_start_machine(
 	if (!machine_is_active(machine)) {
 		if (!machine->defined) {
 			manager_schedule_flush(manager);
-			return fail(ret_text, -VMMD_E_NO_SUCH_MACHINE, "there is no machine \"%s\"",
-				name);
+			return error_say(ret_text, -VMMD_E_NO_SUCH_MACHINE,
+				"there is no machine \"%s\"", name);
 		}
 		if (machine->config_error) {
 			machine_set_status(machine, "%s", machine->config_error);
 			machine_set_result(machine, "configuration", VMM_WORKER_EXIT_CONFIG);
-			return fail(
+			return error_say(
 				ret_text, -VMMD_E_BAD_CONFIGURATION, "%s", machine->config_error);
 		}
 	}
@@ -181,9 +168,9 @@ int manager_stop_machine(struct manager *manager, const char *name, enum stop_ho
 	if (r < 0)
 		return r;
 	if (!machine_is_active(machine) && !machine->job)
-		return fail(ret_text, -VMMD_E_MACHINE_NOT_RUNNING, "%s is not running", name);
+		return error_say(ret_text, -VMMD_E_MACHINE_NOT_RUNNING, "%s is not running", name);
 	if ((how == STOP_ACPI || how == STOP_CAD) && !machine->control)
-		return fail(ret_text, -VMMD_E_MACHINE_NOT_RUNNING,
+		return error_say(ret_text, -VMMD_E_MACHINE_NOT_RUNNING,
 			"the worker of %s cannot be reached", name);
 	supersede(machine);
 	r = job_new(machine, JOB_STOP, requester, &job);
@@ -230,9 +217,9 @@ int manager_reboot_machine(
 	if (r < 0)
 		return r;
 	if (!machine_is_active(machine))
-		return fail(ret_text, -VMMD_E_MACHINE_NOT_RUNNING, "%s is not running", name);
+		return error_say(ret_text, -VMMD_E_MACHINE_NOT_RUNNING, "%s is not running", name);
 	if (!force && !machine->control)
-		return fail(ret_text, -VMMD_E_MACHINE_NOT_RUNNING,
+		return error_say(ret_text, -VMMD_E_MACHINE_NOT_RUNNING,
 			"the worker of %s cannot be reached; a forced reboot will do", name);
 	supersede(machine);
 	r = job_new(machine, JOB_REBOOT, requester, &job);

@@ -146,11 +146,9 @@ int manager_get(struct manager *manager, const char *name, struct machine **ret,
 		if (r < 0)
 			return r;
 	}
-	if (!machine) {
-		if (asprintf(ret_text, "there is no machine \"%.64s\"", name) < 0)
-			*ret_text = NULL;
-		return -VMMD_E_NO_SUCH_MACHINE;
-	}
+	if (!machine)
+		return error_say(
+			ret_text, -VMMD_E_NO_SUCH_MACHINE, "there is no machine \"%.64s\"", name);
 	*ret = machine;
 	return 0;
 }
