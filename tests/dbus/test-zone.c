@@ -109,6 +109,7 @@ START_TEST(test_killed)
 	/* Its bridge may go first: it is empty. */
 	for (int i = 0; i < 100 && file_exists("run/vmmd/machine/mortal"); i++)
 		usleep(50000);
+	ck_assert(!file_exists("run/vmmd/machine/mortal"));
 }
 END_TEST
 
