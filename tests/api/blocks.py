@@ -7,6 +7,7 @@ name that no block has is refused.
 import glob
 import os
 import shutil
+import subprocess
 import tempfile
 
 from common import CC, SOURCE_ROOT, block_table, check, closure, finish, run
@@ -21,6 +22,10 @@ with tempfile.TemporaryDirectory() as root:
 
     check(run(['meson', 'setup', os.path.join(root, 'bad'), SOURCE_ROOT, '-Dblocks=no-such-block',
                '-Dtests=disabled', '-Dservice=false'], env=env) is None, 'a block that is not there is refused')
+    refused = subprocess.run(['meson', 'setup', os.path.join(root, 'service'), SOURCE_ROOT, '-Dblocks=virtio-net',
+                              '-Dtests=disabled'], env=env, capture_output=True, encoding='utf-8')
+    check(refused.returncode != 0 and '-Dservice=false' in refused.stdout,
+          'the service without all blocks is refused, and why is said')
     for block in table:
         folder = os.path.join(root, block)
         built = setup(folder, block) is not None and run(['ninja', '-C', folder]) is not None
