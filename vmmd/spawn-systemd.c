@@ -286,86 +286,6 @@ static void systemd_cancel(struct job *job)
 		unit_verb(job->machine, "StopUnit", NULL);
 }
 
-/* ---- who is it? ---- */
-
-static int got_identity(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
-{
-	struct call *call = userdata;
-	struct machine *machine = manager_find(call->systemd->manager, call->name);
-	struct unit_facts facts = {};
-	char user[sizeof("vmm-") + VMM_NAME_SIZE], text[128] = "";
-	sd_bus_slot *slot;
-
-	if (request_lost(call, reply))
-		return 0;
-	slot = call->slot; /* nobody can cancel any more */
-	if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NO_REPLY) ||
-		sd_bus_message_is_method_error(reply, SD_BUS_ERROR_TIMEOUT)) {
-		call->done(call->userdata, -ENOTCONN, "systemd cannot be reached");
-		sd_bus_slot_unref(slot);
-		return 0;
-	}
-	snprintf(user, sizeof(user), "vmm-%s", call->name);
-	if (!machine || !unit_of(machine) || sd_bus_message_is_method_error(reply, NULL) ||
-		unit_facts_read(&facts, reply) < 0)
-		snprintf(text, sizeof(text), "systemd does not know the unit");
-	else if (facts.main_pid == 0 || (pid_t)facts.main_pid != call->peer.pid)
-		snprintf(text, sizeof(text), "that is %u", facts.main_pid);
-	else if (strcmp(facts.user, user) != 0)
-		snprintf(text, sizeof(text), "the unit's user is not %s", user);
-	else if (!facts.uid_known || facts.uid != call->peer.uid)
-		snprintf(text, sizeof(text), "the unit's uid is %u", (unsigned)facts.uid);
-	if (text[0]) {
-		call->done(call->userdata, -EPERM, text);
-		sd_bus_slot_unref(slot);
-		return 0;
-	}
-	/* Before anything is tied to the new worker, the old one is known to have gone. */
-	unit_of(machine)->facts.main_pid = facts.main_pid;
-	unit_of(machine)->facts.n_restarts = facts.n_restarts;
-	machine_set_restarts(machine, facts.n_restarts);
-	machine_set_unit(machine, machine_is_active(machine) ? machine->unit_state : UNIT_STARTING,
-		call->peer.pid);
-	call->done(call->userdata, 0, NULL);
-	sd_bus_slot_unref(slot);
-	return 0;
-}
-
-static int send_question(struct call *call)
-{
-	struct machine *machine = manager_find(call->systemd->manager, call->name);
-
-	return machine ? call_get_all(machine, SYSTEMD ".Service", got_identity, call, &call->slot)
-		       : -ENOENT;
-}
-
-static void question_failed(struct call *call, int error, const char *text)
-{
-	call->done(call->userdata, error, text);
-}
-
-static void *systemd_authenticate(
-	struct machine *machine, const struct peer *peer, spawn_done_t done, void *userdata)
-{
-	struct call *call = call_new(machine);
-
-	if (!call) {
-		done(userdata, -ENOMEM, NULL);
-		return NULL;
-	}
-	call->peer = *peer;
-	call->done = done;
-	call->userdata = userdata;
-	call->send = send_question;
-	call->fail = question_failed;
-	return request_send(call) ? call : NULL;
-}
-
-static void systemd_authenticate_cancel(void *handle)
-{
-	request_cancel(handle);
-}
-
 /* ---- the connection ---- */
 
 void systemd_connect_again(struct systemd *systemd, int error)
@@ -522,6 +442,6 @@ const struct spawner_ops spawner_systemd = {
 	.force = systemd_force,
 	.cancel = systemd_cancel,
 	.kill = systemd_kill,
-	.authenticate = systemd_authenticate,
-	.authenticate_cancel = systemd_authenticate_cancel,
+	.authenticate = identity_ask,
+	.authenticate_cancel = identity_cancel,
 };

@@ -40,6 +40,8 @@ struct unit_facts {
 	uint64_t change_monotonic_usec;
 };
 
+/* Reads the variant of the property key over what is there. */
+int unit_facts_read_one(struct unit_facts *facts, const char *key, sd_bus_message *message);
 /* Reads a{sv}, as GetAll and PropertiesChanged have it, over what is there. */
 int unit_facts_read(struct unit_facts *facts, sd_bus_message *message);
 
@@ -79,8 +81,9 @@ struct call {
 	const char *job_result;   /* static: the job ends with it; NULL: the job begins */
 	spawn_done_t done;        /* may be NULL */
 	void *userdata;
-	struct peer peer;  /* pidfd is not ours */
-	sd_bus_slot *slot; /* owned, where someone may cancel */
+	struct peer peer;          /* pidfd is not ours */
+	struct identity *identity; /* owned: of a question who peer is, while it is under way */
+	sd_bus_slot *slot;         /* owned, where someone may cancel */
 
 	/* Of a request, which may wait. */
 	struct call *next;
@@ -109,9 +112,16 @@ struct job *call_job(const struct call *call);
  */
 int call_send(struct systemd *systemd, sd_bus_message *message, sd_bus_message_handler_t reply,
 	struct call *call, sd_bus_slot **ret_slot);
-/* Properties.GetAll of the machine's unit. The same; call may be NULL: -ENOMEM. */
+/* A call of that method of the machine's unit's properties; -ENOTCONN without systemd. */
+int unit_new_question(struct machine *machine, const char *method, sd_bus_message **ret_message);
+/* Properties.GetAll of the machine's unit. As call_send(); call may be NULL: -ENOMEM. */
 int call_get_all(struct machine *machine, const char *interface, sd_bus_message_handler_t reply,
 	struct call *call, sd_bus_slot **ret_slot);
+
+/* Of spawner_ops: authenticate and authenticate_cancel. */
+void *identity_ask(
+	struct machine *machine, const struct peer *peer, spawn_done_t done, void *userdata);
+void identity_cancel(void *handle);
 
 /* A call that has send and fail: sent now, or when systemd can be reached. Takes over call. False:
  * fail was called. */

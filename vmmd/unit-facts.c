@@ -17,7 +17,7 @@ static int read_string(sd_bus_message *message, char *to, size_t size)
 	return r;
 }
 
-static int read_one(struct unit_facts *facts, const char *key, sd_bus_message *message)
+int unit_facts_read_one(struct unit_facts *facts, const char *key, sd_bus_message *message)
 {
 	if (strcmp(key, "ActiveState") == 0)
 		return read_string(message, facts->active_state, sizeof(facts->active_state));
@@ -63,7 +63,7 @@ int unit_facts_read(struct unit_facts *facts, sd_bus_message *message)
 	while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
 		r = sd_bus_message_read(message, "s", &key);
 		if (r >= 0)
-			r = read_one(facts, key, message);
+			r = unit_facts_read_one(facts, key, message);
 		if (r >= 0)
 			r = sd_bus_message_exit_container(message);
 		if (r < 0)

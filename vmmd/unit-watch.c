@@ -99,23 +99,31 @@ static bool unit_is_active(const struct unit *unit)
 	return state != UNIT_INACTIVE && state != UNIT_FAILED;
 }
 
+int unit_new_question(struct machine *machine, const char *method, sd_bus_message **ret_message)
+{
+	struct systemd *systemd = systemd_of(machine);
+	CLEANUP(free_p) char *path = NULL;
+	int r;
+
+	r = systemd->bus ? unit_path(machine->unit, &path) : -ENOTCONN;
+	if (r < 0)
+		return r;
+	return sd_bus_message_new_method_call(systemd->bus, ret_message, SYSTEMD, path,
+		"org.freedesktop.DBus.Properties", method);
+}
+
 int call_get_all(struct machine *machine, const char *interface, sd_bus_message_handler_t reply,
 	struct call *call, sd_bus_slot **ret_slot)
 {
-	struct systemd *systemd = systemd_of(machine);
 	CLEANUP(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-	CLEANUP(free_p) char *path = NULL;
 	int r;
 
 	if (!call)
 		return -ENOMEM;
-	r = systemd->bus ? unit_path(machine->unit, &path) : -ENOTCONN;
-	if (r >= 0)
-		r = sd_bus_message_new_method_call(systemd->bus, &message, SYSTEMD, path,
-			"org.freedesktop.DBus.Properties", "GetAll");
+	r = unit_new_question(machine, "GetAll", &message);
 	if (r >= 0)
 		r = sd_bus_message_append(message, "s", interface);
-	return r < 0 ? r : call_send(systemd, message, reply, call, ret_slot);
+	return r < 0 ? r : call_send(systemd_of(machine), message, reply, call, ret_slot);
 }
 
 static int got_unit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
