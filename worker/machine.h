@@ -87,7 +87,7 @@ enum machine_post {
 	MACHINE_RESET = 1 << 1,
 	MACHINE_PANICKED = 1 << 2,
 	MACHINE_TRIPLE_FAULT = 1 << 3,
-	MACHINE_CANNOT_RUN = 1 << 4,  /* guest code that KVM can not run */
+	MACHINE_CANNOT_RUN = 1 << 4,  /* guest code that KVM cannot run */
 	MACHINE_VCPU_FAILED = 1 << 5, /* see struct vcpu */
 	MACHINE_HUNG = 1 << 6,        /* its watchdog expired: to restart */
 	MACHINE_HUNG_FAIL = 1 << 7,   /* the same: to fail */
@@ -313,7 +313,7 @@ void machine_stop(struct machine *machine, enum vmm_how how);
 void machine_reboot(struct machine *machine, enum vmm_how how);
 int machine_press_button(struct machine *machine);
 int machine_ctrl_alt_del(struct machine *machine);
-/* 0: paused; 1: control_paused() is called when devices are; negative: it can not. */
+/* 0: paused; 1: control_paused() is called when devices are; negative: it cannot. */
 int machine_pause(struct machine *machine);
 int machine_resume(struct machine *machine);
 

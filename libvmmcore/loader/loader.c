@@ -34,7 +34,7 @@ int vmm_loader_read(
 	if (r == -ENODATA)
 		return vmm_loader_fail(load, -ENOEXEC, "%s: the file became shorter", what);
 	if (r < 0)
-		return vmm_loader_fail(load, r, "%s: the file can not be read", what);
+		return vmm_loader_fail(load, r, "%s: the file cannot be read", what);
 	return 0;
 }
 
@@ -79,7 +79,7 @@ int vmm_loader_fill_segment(
 		return vmm_loader_fail(load, -ENOEXEC, "%s: the file became shorter", what);
 	if (r < 0)
 		return vmm_loader_fail(load, r == -VMM_EGUEST ? -ERANGE : r,
-			"%s: the file can not be read into memory", what);
+			"%s: the file cannot be read into memory", what);
 	return 0;
 }
 
@@ -90,7 +90,7 @@ static int file_size(struct load *load, const char *what, int fd, uint64_t *ret_
 	if (fstat(fd, &status) < 0) {
 		int r = -errno;
 
-		return vmm_loader_fail(load, r, "%s: can not be examined", what);
+		return vmm_loader_fail(load, r, "%s: cannot be examined", what);
 	}
 	if (!S_ISREG(status.st_mode))
 		return vmm_loader_fail(load, -EINVAL, "%s: not a regular file", what);
@@ -211,7 +211,7 @@ static int load_initrd(struct load *load)
 		return vmm_loader_fail(load, -EINVAL, "initrd: the file became shorter");
 	if (r < 0)
 		return vmm_loader_fail(load, r == -VMM_EGUEST ? -ERANGE : r,
-			"initrd: the file can not be read into memory");
+			"initrd: the file cannot be read into memory");
 	return 0;
 }
 

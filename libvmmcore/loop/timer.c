@@ -10,7 +10,7 @@
 
 #include "base/util.h"
 
-/* Makes room for one more timer, so that arming one can not fail for want of memory. */
+/* Makes room for one more timer, so that arming one cannot fail for want of memory. */
 int vmm_loop_timers_reserve(struct vmm_loop *loop)
 {
 	if (loop->n_timer_sources == loop->n_timers_room) {

@@ -86,7 +86,7 @@ static void bucket_pay(struct vmm_ratelimit_bucket *bucket, uint64_t n)
 	if (bucket->rate == 0)
 		return;
 	bucket->one_time -= once;
-	/* Asked before: the level is not negative here, so that this can not wrap around. */
+	/* Asked before: the level is not negative here, so that this cannot wrap around. */
 	bucket->level -= (int64_t)(n - once);
 }
 

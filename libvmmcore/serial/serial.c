@@ -7,7 +7,7 @@
  * line never shows an older state after a newer one.
  *
  * A byte for the wire is handed over before the transmitter is shown as empty again: a vCPU that
- * writes the next byte out of the interrupt can not overtake it.
+ * writes the next byte out of the interrupt cannot overtake it.
  */
 #include <pthread.h>
 #include <string.h>
@@ -142,7 +142,7 @@ static uint8_t interrupt_get(const struct vmm_serial *s)
 
 static void update_irq(struct vmm_serial *s)
 {
-	/* A host that can not deliver an interrupt has no answer that a UART could give. */
+	/* A host that cannot deliver an interrupt has no answer that a UART could give. */
 	(void)vmm_irq_set_level(&s->config.irq, interrupt_get(s) != IIR_NONE);
 }
 

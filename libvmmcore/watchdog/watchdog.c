@@ -111,7 +111,7 @@ static void lock_written(struct vmm_watchdog *w, uint8_t value)
 	if (w->lock_register & LOCK_LOCKED)
 		return;
 	w->lock_register = value & LOCK_WRITABLE;
-	/* A timer that can not be set is a watchdog that never barks: nothing to tell a guest. */
+	/* A timer that cannot be set is a watchdog that never barks: nothing to tell a guest. */
 	if (!was_enabled && (w->lock_register & LOCK_ENABLED))
 		(void)start(w, 1);
 	else if (was_enabled && !(w->lock_register & LOCK_ENABLED))

@@ -49,7 +49,7 @@ if os.geteuid() != 0 or not shutil.which("busctl"):
 vmmd = ["org.vmmd1", "/org/vmmd1"]
 properties = "org.freedesktop.DBus.Properties"
 with PrivateBus(policy) as bus:
-    # A copy, as the build tree may lie where nobody can not look.
+    # A copy, as the build tree may lie where nobody cannot look.
     own = subprocess.run(
         [shutil.copy(mock, bus.directory)], user=NOBODY, group=NOBODY, extra_groups=[], env=bus.environment,
         capture_output=True, timeout=20,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * start: the way of a test guest from its PVH entry (32-bit, paging off, ebx = start_info) to
- * guest_begin() in long mode, and what C can not say: interrupt entries, the start of further
+ * guest_begin() in long mode, and what C cannot say: interrupt entries, the start of further
  * CPUs, the way to CPL 3.
  *
  * The lower 4 GiB are mapped one to one with 2 MiB pages, open to CPL 3, as are all ports.

@@ -108,7 +108,7 @@ writer_machine() {
 	END
 }
 
-# hard_stop NAME: for a guest that can not hear.
+# hard_stop NAME: for a guest that cannot hear.
 hard_stop() {
 	vmmctl stop --force "$1"
 	wait_end "$1" 30 0

@@ -117,7 +117,7 @@ duplicate_names() {
 	refused twice Name 'already'
 }
 
-# A name that can not be a VM's is told to the one who asks, and as a unit it fails without a loop.
+# A name that cannot be a VM's is told to the one who asks, and as a unit it fails without a loop.
 bad_name() {
 	local said rc=0
 	said=$(vmmctl start Bad_Name 2>&1) || rc=$?

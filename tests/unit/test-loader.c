@@ -281,7 +281,7 @@ START_TEST(what_is_no_kernel_file_is_refused)
 	int pipe_fds[2];
 
 	ck_assert_int_eq(vmm_loader_load(mem, &config, &result, &error), -EBADF);
-	ck_assert_str_eq(error.text, "kernel: can not be examined");
+	ck_assert_str_eq(error.text, "kernel: cannot be examined");
 	config.kernel_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_eq(vmm_loader_load(mem, &config, &result, &error), -EINVAL);
 	ck_assert_str_eq(error.text, "kernel: not a regular file");
@@ -313,7 +313,7 @@ START_TEST(write_only_kernel_is_refused)
 	config.kernel_fd = open(path, O_WRONLY | O_CLOEXEC);
 	ck_assert_int_ge(config.kernel_fd, 0);
 	ck_assert_int_eq(vmm_loader_load(mem, &config, &result, &error), -EBADF);
-	ck_assert_ptr_nonnull(strstr(error.text, "can not be read"));
+	ck_assert_ptr_nonnull(strstr(error.text, "cannot be read"));
 	close(config.kernel_fd);
 	close(fd);
 }

@@ -576,7 +576,7 @@ static void add_machine_cases(Suite *suite)
 }
 
 /* With an argument a part of it: two halves, as they take half the time beside each other, and what
- * can not stand anything beside it. */
+ * cannot stand anything beside it. */
 static int run_with_huge_pages(Suite *suite)
 {
 	long before = reserve_huge_pages();

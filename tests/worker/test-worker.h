@@ -38,7 +38,7 @@ void add_limit_cases(Suite *suite);
 void add_balloon_cases(Suite *suite);
 void add_huge_page_cases(Suite *suite);
 
-/* Makes the host's pool as much larger as those cases need; how large it was, or -1: it can not be.
+/* Makes the host's pool as much larger as those cases need; how large it was, or -1: it cannot be.
  */
 long reserve_huge_pages(void);
 void resize_huge_pages(long n);

@@ -110,6 +110,7 @@ struct vmm_acpi_tables {
 	uint64_t size_bytes; /* of all tables, from rsdp_gpa on */
 };
 
+/* Writes all tables. 0, -EINVAL, -ENOSPC, -ENOMEM or -VMM_EGUEST, see above. */
 VMM_PUBLIC int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config *config,
 	struct vmm_acpi_tables *ret_tables);
 
@@ -118,13 +119,13 @@ VMM_PUBLIC int vmm_acpi_build(struct vmm_mem *mem, const struct vmm_acpi_config 
  *
  *   | offset | bytes | access | register                                                       |
  *   |--------|-------|--------|----------------------------------------------------------------|
- *   | 0x00   | 1      | rw    | sleep control (ACPI 6.4 §4.8.3.7): SLP_EN with type 5: power off|
- *   | 0x01   | 1      | rw    | sleep status: reads 0                                           |
- *   | 0x02   | 1      | w     | reset: VMM_GED_RESET_VALUE resets, all else does nothing        |
- *   | 0x04   | 4      | r     | events pending (enum vmm_ged_event); reading clears             |
- *   | 0x08   | 4      | r     | PCI slots that were plugged; reading clears                     |
- *   | 0x0c   | 4      | r     | PCI slots to be given up; reading clears                        |
- *   | 0x10   | 4      | w     | eject: bit n: the guest has given up PCI slot n                 |
+ *   | 0x00   | 1     | rw     | sleep control (ACPI 6.4 §4.8.3.7): SLP_EN, type 5: power off   |
+ *   | 0x01   | 1     | rw     | sleep status: reads 0                                          |
+ *   | 0x02   | 1     | w      | reset: VMM_GED_RESET_VALUE resets, all else does nothing       |
+ *   | 0x04   | 4     | r      | events pending (enum vmm_ged_event); reading clears            |
+ *   | 0x08   | 4     | r      | PCI slots that were plugged; reading clears                    |
+ *   | 0x0c   | 4     | r      | PCI slots to be given up; reading clears                       |
+ *   | 0x10   | 4     | w      | eject: bit n: the guest has given up PCI slot n                |
  */
 #define VMM_GED_PORT 0x600
 #define VMM_GED_SIZE_BYTES 0x14

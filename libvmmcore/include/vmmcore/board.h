@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * board: what stands between KVM and devices, ready-made, for monitors that want it as most do: a
- *VM whose memory slots are the regions of a vmm_mem, two buses, interrupt lines and messages and
+ * VM whose memory slots are the regions of a vmm_mem, two buses, interrupt lines and messages and
  * doorbells that never leave the kernel, and a thread for each vCPU that carries accesses to the
  * buses. Everything here is done with kvm.h, mem.h and bus.h alone, and can be done otherwise.
  *
@@ -16,7 +16,7 @@
  *   | input                                         | result                                |
  *   |-----------------------------------------------|---------------------------------------|
  *   | guest: access of any kind                     | see bus.h                             |
- *   | guest: triple fault, code KVM can not run     | ops->stopped, that vCPU ends          |
+ *   | guest: triple fault, code KVM cannot run      | ops->stopped, that vCPU ends          |
  *   | guest: more MSI messages than KVM has routes  | -ENOSPC to the device                 |
  *   | a GSI that is no pin                          | -EINVAL                               |
  *
@@ -78,7 +78,8 @@ VMM_PUBLIC struct vmm_bus *vmm_board_mmio(struct vmm_board *board);
 
 /*
  * An edge-triggered line to pin gsi of the IOAPIC, as a line for devices and as the eventfd
- * behind it. Both live as long as the board and are the same each time.
+ * behind it, which is returned and borrowed. Both live as long as the board and are the same each
+ * time. -EINVAL where gsi is no pin, errno of eventfd, and what KVM gives.
  */
 VMM_PUBLIC int vmm_board_irq(struct vmm_board *board, uint32_t gsi, struct vmm_irq *ret_irq);
 VMM_PUBLIC int vmm_board_irq_fd(struct vmm_board *board, uint32_t gsi);
@@ -91,11 +92,12 @@ VMM_PUBLIC const struct vmm_virtio_doorbell_ops *vmm_board_doorbells(void);
 
 /*
  * Sets up the vCPUs, entry for the first, and runs each in a thread of its own, in which all
- * signals but the kick are blocked. Once. On failure none runs.
+ * signals but the kick are blocked. Once: -EALREADY, also after a failure. On failure none runs:
+ * what vmm_vcpu_setup() gives for the configuration, errno of sigaction and pthread_create.
  */
 VMM_PUBLIC int vmm_board_start(struct vmm_board *board, const struct vmm_x86_entry *entry);
 
-/* Ends all vCPUs' threads and waits for them. What was stopped can not be started again. */
+/* Ends all vCPUs' threads and waits for them. What was stopped cannot be started again. */
 VMM_PUBLIC void vmm_board_stop(struct vmm_board *board);
 
 /*

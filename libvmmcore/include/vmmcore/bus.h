@@ -56,9 +56,10 @@ struct vmm_bus_range {
 	void *userdata;                /* borrowed, outlives the range */
 };
 
+/* An address space in which nothing is claimed. -ENOMEM. */
 VMM_PUBLIC int vmm_bus_new(struct vmm_bus **ret_bus);
 
-/* Takes NULL. Returns NULL. */
+/* Its ranges go with it, what they lead to does not. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_bus *vmm_bus_free(struct vmm_bus *bus);
 
 /* Copies *range. -EINVAL for size 0 or a wrap, -EEXIST where it overlaps, -ENOSPC. */

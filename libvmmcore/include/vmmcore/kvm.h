@@ -25,7 +25,7 @@
  *   | a bitmap smaller than its slot                | -ENOBUFS, nothing is written          |
  *   | a GSI that is not an allocated MSI GSI        | -EINVAL                               |
  *   | guest: string I/O of many items               | one exit an item, the data in place   |
- *   | guest: code that KVM can not run              | an exit: VMM_EXIT_INTERNAL_ERROR      |
+ *   | guest: code that KVM cannot run               | an exit: VMM_EXIT_INTERNAL_ERROR      |
  *   | guest: triple fault                           | an exit: VMM_EXIT_SHUTDOWN            |
  *   | guest: an MSI that no local APIC takes        | dropped                               |
  *
@@ -86,7 +86,7 @@ struct vmm_vm_config {
 	uint64_t identity_map_gpa; /* VMM_VM_IDENTITY_MAP_GPA */
 	/*
 	 * vmm_vm_dirty_log_get() leaves the log as it is, and vmm_vm_dirty_log_clear() clears
-	 * what it is told to. -EOPNOTSUPP on a KVM that can not.
+	 * what it is told to. -EOPNOTSUPP on a KVM that cannot.
 	 */
 	bool manual_dirty_log;
 };
@@ -194,12 +194,13 @@ VMM_PUBLIC int vmm_vm_signal_msi(struct vmm_vm *vm, uint64_t address, uint32_t d
 
 /* ---- vCPUs ---- */
 
-/* A vCPU; its id is its APIC id. -EEXIST. */
+/* A vCPU; its id is its APIC id. -EEXIST, -ENOMEM, and what KVM_CREATE_VCPU and mmap give. */
 VMM_PUBLIC int vmm_vcpu_new(struct vmm_vm *vm, uint32_t id, struct vmm_vcpu **ret_vcpu);
 
 /* No thread is in vmm_vcpu_run(). Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_vcpu *vmm_vcpu_free(struct vmm_vcpu *vcpu);
 
+/* For what this block does not offer. Borrowed. */
 VMM_PUBLIC int vmm_vcpu_fd(const struct vmm_vcpu *vcpu);
 VMM_PUBLIC uint32_t vmm_vcpu_id(const struct vmm_vcpu *vcpu);
 
@@ -272,7 +273,7 @@ enum vmm_exit {
 	VMM_EXIT_HLT,            /* only without an interrupt controller in the kernel */
 	VMM_EXIT_SHUTDOWN,       /* triple fault */
 	VMM_EXIT_SYSTEM_EVENT,   /* detail[0] is KVM_SYSTEM_EVENT_... */
-	VMM_EXIT_INTERNAL_ERROR, /* KVM can not go on: detail[0] is KVM_INTERNAL_ERROR_... */
+	VMM_EXIT_INTERNAL_ERROR, /* KVM cannot go on: detail[0] is KVM_INTERNAL_ERROR_... */
 	VMM_EXIT_FAIL_ENTRY,     /* detail[0] is the hardware's reason */
 	VMM_EXIT_UNKNOWN,        /* detail[0] is KVM_EXIT_... */
 };

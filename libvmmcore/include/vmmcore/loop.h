@@ -32,6 +32,7 @@ struct vmm_loop_source;
  */
 typedef int (*vmm_loop_callback)(struct vmm_loop_source *source, uint32_t events, void *userdata);
 
+/* -ENOMEM, errno of epoll_create1, epoll_ctl, eventfd and timerfd_create. */
 VMM_PUBLIC int vmm_loop_new(struct vmm_loop **ret_loop);
 
 /* Frees the sources that are left, too. Takes NULL. Returns NULL. */
@@ -40,20 +41,26 @@ VMM_PUBLIC struct vmm_loop *vmm_loop_free(struct vmm_loop *loop);
 /* The loop's epoll descriptor: readable when vmm_loop_step() would find work. Borrowed. */
 VMM_PUBLIC int vmm_loop_fd(const struct vmm_loop *loop);
 
-/* fd is borrowed and outlives the source. events as for epoll, level-triggered; 0 is allowed. */
+/*
+ * fd is borrowed and outlives the source. events as for epoll, level-triggered; 0 is allowed.
+ * -ENOMEM, errno of epoll_ctl (-EEXIST: fd is watched already; -EPERM: a file that cannot be).
+ */
 VMM_PUBLIC int vmm_loop_add_fd(struct vmm_loop *loop, int fd, uint32_t events,
 	vmm_loop_callback callback, void *userdata, struct vmm_loop_source **ret_source);
 VMM_PUBLIC int vmm_loop_source_set_events(struct vmm_loop_source *source, uint32_t events);
 
 /*
  * A one-shot timer, at first disarmed. deadline_nsec is on CLOCK_MONOTONIC; one in the past fires
- * in the next step; 0 disarms.
+ * in the next step; 0 disarms. -ENOMEM; setting one needs no memory.
  */
 VMM_PUBLIC int vmm_loop_add_timer(struct vmm_loop *loop, vmm_loop_callback callback, void *userdata,
 	struct vmm_loop_source **ret_source);
 VMM_PUBLIC int vmm_loop_timer_set(struct vmm_loop_source *source, uint64_t deadline_nsec);
 
-/* An event that any thread can signal; signals that come before the callback runs are one. */
+/*
+ * An event that any thread can signal; signals that come before the callback runs are one.
+ * -ENOMEM, errno of eventfd and epoll_ctl.
+ */
 VMM_PUBLIC int vmm_loop_add_event(struct vmm_loop *loop, vmm_loop_callback callback, void *userdata,
 	struct vmm_loop_source **ret_source);
 VMM_PUBLIC void vmm_loop_event_signal(struct vmm_loop_source *source);

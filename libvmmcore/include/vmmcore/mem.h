@@ -89,7 +89,7 @@ VMM_PUBLIC int vmm_mem_add(struct vmm_mem *mem, const struct vmm_mem_config *con
 /* Unmaps and removes the region that starts at gpa. -ENOENT. */
 VMM_PUBLIC int vmm_mem_remove(struct vmm_mem *mem, uint64_t gpa);
 
-/* Regions are sorted by address; their index changes when one is added or removed. */
+/* Regions are sorted by address; their index changes when one is added or removed. -ENOENT. */
 VMM_PUBLIC size_t vmm_mem_n_regions(const struct vmm_mem *mem);
 VMM_PUBLIC int vmm_mem_get_region(
 	const struct vmm_mem *mem, size_t index, struct vmm_mem_region *ret_region);

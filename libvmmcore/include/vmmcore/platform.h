@@ -63,9 +63,10 @@ struct vmm_pvpanic_config {
 	void *userdata;                    /* borrowed */
 };
 
+/* Makes one and adds it to the bus. -EINVAL, -ENOMEM, and what vmm_bus_add() gives. */
 VMM_PUBLIC int vmm_pvpanic_new(
 	const struct vmm_pvpanic_config *config, struct vmm_pvpanic **ret_pvpanic);
-/* Takes NULL. Returns NULL. */
+/* Takes it off the bus and frees it. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_pvpanic *vmm_pvpanic_free(struct vmm_pvpanic *pvpanic);
 
 /*
@@ -88,8 +89,9 @@ struct vmm_rtc_config {
 	void *userdata;                /* borrowed */
 };
 
+/* Makes one and adds it to the bus. -EINVAL, -ENOMEM, and what vmm_bus_add() gives. */
 VMM_PUBLIC int vmm_rtc_new(const struct vmm_rtc_config *config, struct vmm_rtc **ret_rtc);
-/* Takes NULL. Returns NULL. */
+/* Takes it off the bus and frees it. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_rtc *vmm_rtc_free(struct vmm_rtc *rtc);
 
 /*
@@ -114,8 +116,9 @@ struct vmm_i8042_config {
 	void *userdata;                  /* borrowed */
 };
 
+/* Makes one and adds it to the bus. -EINVAL, -ENOMEM, and what vmm_bus_add() gives. */
 VMM_PUBLIC int vmm_i8042_new(const struct vmm_i8042_config *config, struct vmm_i8042 **ret_i8042);
-/* Takes NULL. Returns NULL. */
+/* Takes it off the bus and frees it. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_i8042 *vmm_i8042_free(struct vmm_i8042 *i8042);
 
 /*
@@ -144,9 +147,10 @@ struct vmm_debug_port_config {
 	void *userdata;                       /* borrowed */
 };
 
+/* Makes one and adds it to the bus. -EINVAL, -ENOMEM, and what vmm_bus_add() gives. */
 VMM_PUBLIC int vmm_debug_port_new(
 	const struct vmm_debug_port_config *config, struct vmm_debug_port **ret_port);
-/* Takes NULL. Returns NULL. */
+/* Takes it off the bus and frees it. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_debug_port *vmm_debug_port_free(struct vmm_debug_port *port);
 
 /*

@@ -101,7 +101,7 @@ VMM_PUBLIC int vmm_seccomp_simulate(const struct sock_filter *filter, size_t n_f
 /*
  * Sets no_new_privs and installs a filter made by vmm_seccomp_compile() in the calling thread, or
  * in all threads of the process at once. 0, -EINVAL for what is no such filter, -ESRCH where
- * another thread can not be included, or the errno of prctl() and seccomp(). Allocates nothing;
+ * another thread cannot be included, or the errno of prctl() and seccomp(). Allocates nothing;
  * modes other than VMM_SECCOMP_KILL take 32 KiB of stack.
  */
 VMM_PUBLIC int vmm_seccomp_install(const struct sock_filter *filter, size_t n_filter,

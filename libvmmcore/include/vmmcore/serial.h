@@ -49,7 +49,7 @@ struct vmm_serial;
 struct vmm_serial_ops {
 	/*
 	 * The guest wrote these bytes (one a call in most cases). In the vCPU's thread, so it
-	 * must not block: what it can not pass on it queues within bounds, or drops. May be
+	 * must not block: what it cannot pass on it queues within bounds, or drops. May be
 	 * NULL: output vanishes.
 	 */
 	void (*write)(void *userdata, const uint8_t *data, size_t n_bytes);

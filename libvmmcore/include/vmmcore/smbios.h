@@ -18,7 +18,7 @@
  *   | structures not wholly below 4 GiB              | -EINVAL                               |
  *   | structures over the entry point, or over the   | -EINVAL                               |
  *   | last 16 bytes below 1 MiB (the reset vector)   |                                       |
- *   | OEM string that is NULL or empty               | -EINVAL (the format can not hold one) |
+ *   | OEM string that is NULL or empty               | -EINVAL (the format cannot hold one)  |
  *   | more than VMM_SMBIOS_MAX_OEM_STRINGS           | -EINVAL                               |
  *   | entry or structures outside memory             | -VMM_EGUEST                           |
  *

@@ -267,6 +267,7 @@ VMM_PUBLIC int vmm_vhost_user_start(
 VMM_PUBLIC int vmm_vhost_user_stop(
 	struct vmm_vhost_user *user, unsigned int index, struct vmm_virtqueue_state *ret_state);
 
+/* Another eventfd to interrupt with, borrowed during the call; -EBADF: none. */
 VMM_PUBLIC int vmm_vhost_user_set_call(
 	struct vmm_vhost_user *user, unsigned int index, int call_fd);
 
@@ -286,6 +287,10 @@ struct vmm_vhost_user_inflight {
 	struct vmm_vhost_user_inflight_area area;
 };
 
+/*
+ * -EOPNOTSUPP without that protocol feature, -EREMOTEIO where the back end has none, -EPROTO where
+ * its file is not as large as it says.
+ */
 VMM_PUBLIC int vmm_vhost_user_get_inflight(struct vmm_vhost_user *user, uint16_t n_queues,
 	uint16_t queue_size, struct vmm_vhost_user_inflight *ret_inflight);
 VMM_PUBLIC int vmm_vhost_user_set_inflight(

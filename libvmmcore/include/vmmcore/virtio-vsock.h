@@ -150,6 +150,7 @@ struct vmm_vsock_mux;
 
 VMM_PUBLIC int vmm_vsock_mux_new(
 	struct vmm_virtio_vsock *vsock, int listen_fd, struct vmm_vsock_mux **ret_mux);
+/* Ends its clients that have no connection yet. Takes NULL. Returns NULL. */
 VMM_PUBLIC struct vmm_vsock_mux *vmm_vsock_mux_free(struct vmm_vsock_mux *mux);
 
 VMM_END_DECLS
