@@ -24,6 +24,11 @@ struct request {
 	method_replier replier; /* may be NULL */
 };
 
+/* Keeps a call that is answered later, and lets it go. Where everybody may ask, places are left for
+ * others. */
+int request_keep(struct bus *bus, sd_bus_message *message, bool is_query, sd_bus_error *error);
+void request_drop(struct bus *bus, sd_bus_message *message);
+
 /* -VMMD_E_MACHINE_NOT_RUNNING with the error set, where its worker cannot be asked. */
 int method_running_machine(
 	struct bus *bus, const char *name, struct machine **ret, sd_bus_error *error);
