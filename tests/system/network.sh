@@ -380,5 +380,5 @@ add_soak traffic 400 user_traffic
 add_soak user 120 user_network
 add_soak user-forwards 200 user_forwards
 add_soak user-each-its-own 120 user_each_its_own
-add_soak zone-networkd 60 zone_networkd
+add_soak zone-networkd 120 zone_networkd
 add_soak zone-lease 240 zone_lease
