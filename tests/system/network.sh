@@ -368,7 +368,7 @@ sleep 1; done; set -- \$(ip route show default); ping -q -c 3 -W 5 \$3 && echo t
 	systemctl start vmm@leased
 	wait_console leased 240 '^the host answers'
 	matches "the guest's route" "$(run_output leased)" 'default via [0-9.]+ dev e.* proto dhcp'
-	echo "NOTE: the guest has $(run_output leased | grep '^default')"
+	echo "NOTE: the guest has $(run_output leased | grep -o 'default via.*')"
 	wait_end leased 60 0
 }
 
