@@ -333,7 +333,6 @@ static int detach_device(sd_bus_message *message, struct bus *bus, enum vmm_devi
 		.type = VMM_CONTROL_DETACH,
 		.payload = &detach,
 		.size = sizeof(detach),
-		.done = request_done,
 	};
 	char buffer[VMM_NAME_SIZE];
 	struct machine *machine;
@@ -365,13 +364,7 @@ static int detach_device(sd_bus_message *message, struct bus *bus, enum vmm_devi
 	if (r < 0)
 		return r;
 	call.timeout_usec = detach.timeout_usec + DETACH_MORE_USEC;
-	call.userdata = request;
-	r = control_call(machine->control, &call);
-	if (r < 0) {
-		request_free(request);
-		return bus_error_set(error, r, NULL);
-	}
-	return 1;
+	return request_ask_worker(request, machine, &call, NULL, error);
 }
 
 int method_detach_drive(sd_bus_message *message, void *userdata, sd_bus_error *error)

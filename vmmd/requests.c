@@ -168,8 +168,7 @@ void request_done(void *userdata, int error, const struct vmm_control_message *a
 	request_free(request);
 }
 
-/* Takes the request over. */
-static int send_request(struct request *request, struct machine *machine,
+int request_ask_worker(struct request *request, struct machine *machine,
 	const struct control_call *what, method_replier replier, sd_bus_error *error)
 {
 	struct control_call call = *what;
@@ -196,7 +195,7 @@ int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name
 	int r;
 
 	r = request_to_worker(bus, message, name, &machine, &request, error);
-	return r < 0 ? r : send_request(request, machine, &call, replier, error);
+	return r < 0 ? r : request_ask_worker(request, machine, &call, replier, error);
 }
 
 int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
@@ -212,5 +211,5 @@ int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
 	r = method_machine_name(bus, message, buffer, &name, error);
 	if (r >= 0)
 		r = request_query_worker(bus, message, name, &machine, &request, error);
-	return r < 0 ? r : send_request(request, machine, &call, replier, error);
+	return r < 0 ? r : request_ask_worker(request, machine, &call, replier, error);
 }

@@ -5,6 +5,7 @@
 
 #include "bus.h"
 
+struct control_call;
 struct request;
 
 /* Puts into the reply what the worker's answer says. */
@@ -55,6 +56,11 @@ int method_ask_worker(struct bus *bus, sd_bus_message *message, const char *name
 /* The same for a method whose only argument is the machine, and for which nobody is asked. */
 int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
 	method_replier replier, sd_bus_error *error);
+
+/* As method_ask_worker(), with a request made already, which it takes over, and for which it fills
+ * in the call's done, userdata and is_query. */
+int request_ask_worker(struct request *request, struct machine *machine,
+	const struct control_call *what, method_replier replier, sd_bus_error *error);
 
 /* A control_done_t: an answer, or the worker's refusal. Frees the request. */
 void request_done(void *userdata, int error, const struct vmm_control_message *answer);

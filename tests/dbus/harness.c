@@ -74,6 +74,24 @@ void put_machine(const char *name, const char *command_line, const char *more)
 	put_file(path, text);
 }
 
+int put_hanging_machine(const char *name)
+{
+	CLEANUP(free_p) char *path = NULL, *text = NULL;
+	char kernel[512];
+	int fd;
+
+	put_file("leased", "a kernel");
+	path_of(kernel, sizeof(kernel), "leased");
+	signal(SIGIO, SIG_IGN);
+	fd = open(kernel, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+	ck_assert_int_gt(asprintf(&path, "etc/vmm/%s.vm", name), 0);
+	ck_assert_int_gt(asprintf(&text, "[Boot]\nKernel=%s\n", kernel), 0);
+	put_file(path, text);
+	return fd;
+}
+
 int text_fd(const char *text, size_t size)
 {
 	int fd = memfd_create("vm", MFD_CLOEXEC);

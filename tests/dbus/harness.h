@@ -39,6 +39,9 @@ void put_file(const char *path, const char *text);
 bool file_exists(const char *path);
 /* etc/vmm/NAME.vm with a kernel that can be opened, and more. */
 void put_machine(const char *name, const char *command_line, const char *more);
+/* A machine whose kernel does not open, as on a dead file server: this process holds a lease on it
+ * until it closes the descriptor that it gets. */
+int put_hanging_machine(const char *name);
 /* A memfd. */
 int text_fd(const char *text, size_t size);
 

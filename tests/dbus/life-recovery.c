@@ -2,7 +2,6 @@
 /* dbus: kill -9 of vmmd under machines. */
 #include "life.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,19 +98,11 @@ START_TEST(test_end_while_opening)
 	DBusPendingCall *pending;
 	DBusConnection *bus;
 	DBusMessage *reply;
-	char path[128];
 	int fd;
 
 	env_start();
 	bus = bus_open_watching();
-	put_file("leased", "a kernel");
-	snprintf(path, sizeof(path), "%s/leased", env_root);
-	signal(SIGIO, SIG_IGN);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
-	snprintf(path, sizeof(path), "[Boot]\nKernel=%s/leased\n", env_root);
-	put_file("etc/vmm/hangs.vm", path);
+	fd = put_hanging_machine(name);
 	pending = call_async(bus, MANAGER, MANAGER_I, "VerifyMachine", STRING(name), END);
 	expect_string(bus, "hangs", "State", "inactive");
 	kill(env_vmmd_pid(), SIGTERM);
