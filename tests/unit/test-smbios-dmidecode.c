@@ -52,9 +52,13 @@ static void decode(const struct vmm_smbios_config *config)
 	unlink(path);
 }
 
-static void expect(const char *text)
+/* Where text stands in the output. */
+static const char *expect(const char *text)
 {
-	ck_assert_msg(strstr(output, text) != NULL, "no \"%s\" in:\n%s", text, output);
+	const char *at = strstr(output, text);
+
+	ck_assert_msg(at != NULL, "no \"%s\" in:\n%s", text, output);
+	return at;
 }
 
 START_TEST(dmidecode_reads_it_all)
@@ -71,9 +75,11 @@ START_TEST(dmidecode_reads_it_all)
 		.oem_strings = strings,
 		.n_oem_strings = 2,
 	};
+	const char *tables;
 
 	decode(&config);
-	expect("SMBIOS 3.3.0 present.");
+	/* Before that stands the file's name, and a random one may have any word in it. */
+	tables = expect("SMBIOS 3.3.0 present.");
 	expect("System is a virtual machine");
 	expect("Manufacturer: vmmd");
 	expect("UUID: 12345678-9abc-def0-1234-56789abcdef0");
@@ -87,7 +93,7 @@ START_TEST(dmidecode_reads_it_all)
 	expect("System Boot Information\n\tStatus: No errors detected");
 	expect("End Of Table");
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		ck_assert_msg(strcasestr(output, bad[i]) == NULL, "%s in:\n%s", bad[i], output);
+		ck_assert_msg(strcasestr(tables, bad[i]) == NULL, "%s in:\n%s", bad[i], output);
 }
 END_TEST
 
