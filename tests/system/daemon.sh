@@ -183,9 +183,10 @@ daemon_reexec() {
 	done
 	wait $!
 	journalctl --sync
+	# One that ends before systemd has said what runs is not told of.
 	lost=$(journalctl -q -o cat --since "$TEST_SINCE" -u vmmd.service |
 		grep -c 'connection to systemd has ended' || :)
-	((lost >= $1 / 2)) || fail "vmmd has lost systemd only $lost times"
+	((lost >= $1 / 5)) || fail "vmmd has lost systemd only $lost times"
 	fails said_by_vmmd 'refused a peer|failed: systemd cannot'
 	equals "how its last worker ended" "$(unit_property again Result)" success
 	echo "NOTE: $n starts and stops while systemd executed itself $1 times: none failed"
