@@ -102,7 +102,8 @@ static void listen_somewhere(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/fuzz-offer-%d", (int)getpid());
+	snprintf(address.sun_path, sizeof(address.sun_path), P_tmpdir "/fuzz-offer-%d",
+		(int)getpid());
 	strcpy(peer.path, address.sun_path);
 	unlink(peer.path);
 	peer.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -8,7 +8,7 @@ static char root[64];
 
 static void make_root(void)
 {
-	strcpy(root, "/tmp/test-config-XXXXXX");
+	strcpy(root, P_tmpdir "/test-config-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(root));
 }
 
