@@ -12,20 +12,39 @@
 #include "ctl.h"
 #include "image.h"
 
+/* In messages, the name of what no file says. */
+static const char command_line[] = "command line";
+
 static void config_free_p(struct vm_config **config)
 {
 	vm_config_free(*config);
 }
 
-/* A value must not begin a line of its own. */
-static int add_setting(FILE *stream, const char *option, const char *key, const char *value)
+/* A value must neither begin a line of its own nor take in the one that follows. */
+static int check_value(const char *option, const char *value)
 {
+	size_t n = strlen(value);
+
 	if (strpbrk(value, "\n\r")) {
 		ctl_error("--%s: there is a line break in it", option);
 		return -EINVAL;
 	}
-	fprintf(stream, "%s=%s\n", key, value);
+	while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+		n--;
+	if (n > 0 && value[n - 1] == '\\') {
+		ctl_error("--%s: \"%s\" ends in a backslash, which no value can", option, value);
+		return -EINVAL;
+	}
 	return 0;
+}
+
+static int add_setting(FILE *stream, const char *option, const char *key, const char *value)
+{
+	int r = check_value(option, value);
+
+	if (r == 0)
+		fprintf(stream, "%s=%s\n", key, value);
+	return r;
 }
 
 /* A path of this host, absolute and with what it names there. */
@@ -33,9 +52,13 @@ static int add_path(
 	const struct ctl *ctl, FILE *stream, const char *option, const char *key, const char *path)
 {
 	char absolute[PATH_MAX];
+	int r;
 
 	if (ctl->host)
 		return add_setting(stream, option, key, path);
+	r = check_value(option, path);
+	if (r < 0)
+		return r;
 	if (!realpath(path, absolute)) {
 		ctl_error("--%s=%s: %m", option, path);
 		return -errno;
@@ -43,8 +66,14 @@ static int add_path(
 	return add_setting(stream, option, key, absolute);
 }
 
-/* Where the ",KEY=VALUE" or ",ro" begins that follows text, or its end. */
-static size_t word_length(const char *text)
+/* How much of text may be a key. */
+static size_t key_length(const char *text)
+{
+	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+}
+
+/* Where the ",KEY=VALUE" or ",FLAG" begins that follows text, or its end. flag may be NULL. */
+static size_t word_length(const char *text, const char *flag)
 {
 	size_t n = 0;
 
@@ -56,30 +85,35 @@ static size_t word_length(const char *text)
 		if (text[n] == '\0')
 			return n;
 		key = text + n + 1;
-		n_key = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
-		if ((n_key > 0 && key[n_key] == '=') || strcmp(key, "ro") == 0 ||
-			strncmp(key, "ro,", 3) == 0)
+		n_key = key_length(key);
+		if (n_key > 0 && key[n_key] == '=')
+			return n;
+		if (flag && n_key == strlen(flag) && strncmp(key, flag, n_key) == 0 &&
+			(key[n_key] == '\0' || key[n_key] == ','))
 			return n;
 		n++;
 	}
 }
 
 /* What follows a drive's file or stands in place of a network's bridge: ",KEY=VALUE..." */
-static int add_keys(FILE *stream, const char *option, const char *list)
+static int add_keys(FILE *stream, const char *option, const char *flag, const char *list)
 {
 	int r = 0;
 
 	while (r == 0 && *list == ',') {
-		size_t n = word_length(list + 1);
+		size_t n = word_length(list + 1, flag);
 		CLEANUP(free_p) char *word = must_alloc(strndup(list + 1, n));
-		char *value = strchr(word, '=');
+		char *value = word + key_length(word);
 
-		if (value)
-			*value++ = '\0';
-		if (strcmp(word, "ro") == 0 && !value)
+		if (*value == '=') {
+			*value = '\0';
+			r = add_setting(stream, option, word, value + 1);
+		} else if (flag && strcmp(word, flag) == 0) {
 			r = add_setting(stream, option, "ReadOnly", "yes");
-		else
-			r = add_setting(stream, option, word, value ? value : "");
+		} else {
+			ctl_error("--%s: \"%s\" is not of the form KEY=VALUE", option, word);
+			r = -EINVAL;
+		}
 		list += 1 + n;
 	}
 	return r;
@@ -95,6 +129,7 @@ static bool split_setting(const char *text, struct setting *ret)
 {
 	size_t n = strcspn(text, ".="), n_section = strcspn(text, ":.=");
 	size_t n_key = text[n] == '.' ? strcspn(text + n + 1, "=") : 0;
+	size_t n_brackets = strcspn(text, "[]");
 	bool is_named = n_section < n;
 
 	*ret = (struct setting){
@@ -104,8 +139,23 @@ static bool split_setting(const char *text, struct setting *ret)
 		.n_name = is_named ? n - n_section - 1 : 0,
 		.rest = text + n + 1,
 	};
+	/* With # or ; it would be a comment. */
 	return n_section > 0 && n_key > 0 && ret->rest[n_key] == '=' &&
-	       (!is_named || ret->n_name > 0) && !strpbrk(text, "\n\r[]");
+	       (!is_named || ret->n_name > 0) && n_brackets > n + n_key &&
+	       !strchr("#; \t", *ret->rest);
+}
+
+/* Whether it may stand several times, each with a name. */
+static bool section_has_name(const char *section)
+{
+	size_t n;
+	const struct config_section *sections = config_sections(&n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(sections[i].name, section) == 0)
+			return sections[i].repeated;
+	}
+	return false;
 }
 
 static bool is_of_section(const struct setting *setting, const char *section, const char *name)
@@ -162,17 +212,24 @@ static int add_set(const struct ctl *ctl, FILE *stream, size_t i)
 {
 	CLEANUP(free_p) char *section = NULL;
 	CLEANUP(free_p) char *name = NULL;
+	const char *text = ctl->settings.items[i];
 	struct setting setting;
+	int r;
 
-	if (!split_setting(ctl->settings.items[i], &setting)) {
-		ctl_error("--set=%s: it is SECTION.KEY=VALUE or SECTION:NAME.KEY=VALUE",
-			ctl->settings.items[i]);
+	r = check_value("set", text);
+	if (r < 0)
+		return r;
+	if (!split_setting(text, &setting)) {
+		ctl_error("--set=%s: it is SECTION.KEY=VALUE or SECTION:NAME.KEY=VALUE", text);
 		return -EINVAL;
 	}
 	section = must_alloc(strndup(setting.section, setting.n_section));
 	name = must_alloc(strndup(setting.name, setting.n_name));
 	if (*name == '\0') {
 		fprintf(stream, "\n[%s]\n%s\n", section, setting.rest);
+	} else if (!section_has_name(section)) {
+		ctl_error("--set=%s: only the sections Drive, Network and Share have names", text);
+		return -EINVAL;
 	} else if (!is_written(ctl, i, section, name)) {
 		fprintf(stream, "\n[%s]\n%s=%s\n", section,
 			strcmp(section, "Share") == 0 ? "Tag" : "Name", name);
@@ -183,8 +240,9 @@ static int add_set(const struct ctl *ctl, FILE *stream, size_t i)
 
 static int add_drive(const struct ctl *ctl, FILE *stream, size_t number)
 {
+	static const char flag[] = "ro";
 	const char *option = ctl->drives.items[number];
-	size_t n = word_length(option);
+	size_t n = word_length(option, flag);
 	CLEANUP(free_p) char *path = must_alloc(strndup(option, n));
 	char name[32];
 	int r;
@@ -202,7 +260,7 @@ static int add_drive(const struct ctl *ctl, FILE *stream, size_t number)
 	fprintf(stream, "\n[Drive]\nName=%s\n", name);
 	r = add_path(ctl, stream, "drive", "Path", path);
 	if (r == 0)
-		r = add_keys(stream, "drive", option + n);
+		r = add_keys(stream, "drive", flag, option + n);
 	if (r == 0)
 		add_settings_of(ctl, stream, 0, "Drive", name);
 	return r;
@@ -217,15 +275,15 @@ static int add_network(const struct ctl *ctl, FILE *stream, size_t number)
 
 	snprintf(name, sizeof(name), "net%zu", number);
 	fprintf(stream, "\n[Network]\nName=%s\n", name);
-	if (word_length(keys) == 0) {
-		r = add_keys(stream, "network", keys);
+	if (word_length(keys, NULL) == 0) {
+		r = add_keys(stream, "network", NULL, keys);
 	} else {
-		size_t n = word_length(keys + 1);
+		size_t n = word_length(keys + 1, NULL);
 		CLEANUP(free_p) char *bridge = must_alloc(strndup(keys + 1, n));
 
 		r = add_setting(stream, "network", "Bridge", bridge);
 		if (r == 0)
-			r = add_keys(stream, "network", keys + 1 + n);
+			r = add_keys(stream, "network", NULL, keys + 1 + n);
 	}
 	if (r == 0)
 		add_settings_of(ctl, stream, 0, "Network", name);
@@ -259,8 +317,10 @@ static int add_options(const struct ctl *ctl, FILE *stream)
 	return r;
 }
 
-/* The whole file. *ret is the caller's, also on failure. */
-static int make_text(const struct ctl *ctl, const char *file, char **ret, size_t *ret_size)
+/* The whole file, and how many of its lines are those of file. *ret is the caller's, also on
+ * failure. */
+static int make_text(const struct ctl *ctl, const char *file, char **ret, size_t *ret_size,
+	unsigned *ret_n_file_lines)
 {
 	CLEANUP(free_p) char *base = NULL;
 	size_t size = 0;
@@ -270,12 +330,34 @@ static int make_text(const struct ctl *ctl, const char *file, char **ret, size_t
 	if (file && read_text(file, &base, &size) < 0)
 		return -EINVAL;
 	stream = must_alloc(open_memstream(ret, ret_size));
+	*ret_n_file_lines = 0;
+	for (size_t i = 0; i < size; i++)
+		*ret_n_file_lines += base[i] == '\n';
 	if (base)
 		fwrite(base, 1, size, stream);
+	/* A last line that is not ended could go on in what follows. */
+	if (size > 0 && base[size - 1] != '\n') {
+		fputc('\n', stream);
+		++*ret_n_file_lines;
+	}
 	r = add_options(ctl, stream);
 	if (fclose(stream) != 0)
 		must_alloc(NULL);
 	return r;
+}
+
+/* What stands behind the file's own lines, the options have said. */
+static void name_origin(struct config_messages *messages, unsigned n_file_lines)
+{
+	for (size_t i = 0; i < messages->n_items; i++) {
+		struct config_message *message = &messages->items[i];
+
+		if (message->line <= n_file_lines)
+			continue;
+		free(message->file);
+		message->file = must_strdup(command_line);
+		message->line = 0;
+	}
 }
 
 static char *make_name(const struct ctl *ctl, const char *file)
@@ -472,13 +554,15 @@ int verb_run(struct ctl *ctl, char **arguments)
 	CLEANUP(close_p) int fd = -EBADF;
 	CLEANUP(free_p) char *text = NULL;
 	const char *name = ctl_machine_name(argument);
+	unsigned n_file_lines;
 	size_t size = 0;
 
-	if (!name || make_text(ctl, arguments[0], &text, &size) < 0)
+	if (!name || make_text(ctl, arguments[0], &text, &size, &n_file_lines) < 0)
 		return EXIT_FAILURE;
-	if (config_load_text(text, size, arguments[0] ? arguments[0] : "command line", name,
+	if (config_load_text(text, size, arguments[0] ? arguments[0] : command_line, name,
 		    &messages, &config) == -ENOMEM)
 		must_alloc(NULL);
+	name_origin(&messages, n_file_lines);
 	if (print_messages(ctl, &messages, NULL) != EXIT_SUCCESS)
 		return EXIT_FAILURE;
 	for (size_t i = 0; config && i < CONFIG_N_PASS_SECTIONS; i++) {

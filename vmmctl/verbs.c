@@ -50,7 +50,7 @@ const struct option_info ctl_options[] = {
 		"A raw file, image or block device; may be given several times" },
 	{ "network", 0, "BRIDGE|KEYS",
 		"A network card, such as br0 or User=yes; may be given several times" },
-	{ "set", 0, "SECTION.KEY=VALUE", "Any other setting of vmm.vm(5)" },
+	{ "set", 0, "SECTION[:NAME].KEY=VALUE", "Any other setting of vmm.vm(5)" },
 	{ "detach", 'd', NULL, "Leave it in the background, without its console" },
 	{ "dry-run", 0, NULL, "Print the configuration, start nothing" },
 	{ "interval", 0, "SECONDS", "Time between two readings, 2 if not given" },
