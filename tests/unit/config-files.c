@@ -3,31 +3,16 @@
 #include <sys/stat.h>
 
 #include "config-fixture.h"
-
-static char root[64];
-
-static void make_root(void)
-{
-	strcpy(root, P_tmpdir "/test-config-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(root));
-}
-
-static void remove_root(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command), "rm -r %s", root);
-	ck_assert_int_eq(system(command), 0);
-}
+#include "temporary-dir.h"
 
 static void put(const char *path, const char *text)
 {
 	char command[512], full[256];
 	FILE *f;
 
-	snprintf(command, sizeof(command), "mkdir -p $(dirname %s%s)", root, path);
+	snprintf(command, sizeof(command), "mkdir -p $(dirname %s%s)", dir, path);
 	ck_assert_int_eq(system(command), 0);
-	snprintf(full, sizeof(full), "%s%s", root, path);
+	snprintf(full, sizeof(full), "%s%s", dir, path);
 	f = fopen(full, "w");
 	ck_assert_ptr_nonnull(f);
 	fputs(text, f);
@@ -37,7 +22,7 @@ static void put(const char *path, const char *text)
 static int load_root(const char *name, struct vm_config **ret, char **ret_messages)
 {
 	struct config_messages messages = {};
-	int r = config_load(root, name, &messages, ret);
+	int r = config_load(dir, name, &messages, ret);
 
 	*ret_messages = messages_text(&messages);
 	config_messages_finish(&messages);
@@ -65,11 +50,11 @@ START_TEST(test_search_order)
 	ck_assert_int_eq(load_root("none", &etc, &m4), -ENOENT);
 
 	/* Masked. */
-	snprintf(link, sizeof(link), "%s/etc/vmm/web.vm", root);
+	snprintf(link, sizeof(link), "%s/etc/vmm/web.vm", dir);
 	ck_assert_int_eq(unlink(link), 0);
 	ck_assert_int_eq(symlink("/dev/null", link), 0);
-	ck_assert_int_eq(config_find(root, "web", &path), -ENOENT);
-	ck_assert_int_eq(config_find(root, "../web", &path), -EINVAL);
+	ck_assert_int_eq(config_find(dir, "web", &path), -ENOENT);
+	ck_assert_int_eq(config_find(dir, "../web", &path), -EINVAL);
 }
 END_TEST
 
@@ -86,7 +71,7 @@ START_TEST(test_dropins)
 	put("/run/vmm/web.vm.d/20-b.conf",
 		"[Boot]\nCommandLine=b\n[Drive]\nName=data\nPath=/d\n[Service]\nCPUQuota=50%\n");
 	put("/run/vmm/web.vm.d/30-c.conf", "[Machine]\nCPUs=64\n");
-	snprintf(link, sizeof(link), "%s/etc/vmm/web.vm.d/30-c.conf", root);
+	snprintf(link, sizeof(link), "%s/etc/vmm/web.vm.d/30-c.conf", dir);
 	ck_assert_int_eq(symlink("/dev/null", link), 0);
 	put("/run/vmm/web.vm.d/ignored.txt", "[Machine]\nCPUs=63\n");
 
@@ -112,15 +97,15 @@ START_TEST(test_bad_files)
 	char path[128];
 
 	put("/etc/vmm/x", "");
-	snprintf(path, sizeof(path), "%s/etc/vmm/dir.vm", root);
+	snprintf(path, sizeof(path), "%s/etc/vmm/dir.vm", dir);
 	ck_assert_int_eq(mkdir(path, 0700), 0);
 	ck_assert_int_eq(load_root("dir", &c, &m1), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(m1, "dir.vm: this is a directory\n"));
-	snprintf(path, sizeof(path), "%s/etc/vmm/pipe.vm", root);
+	snprintf(path, sizeof(path), "%s/etc/vmm/pipe.vm", dir);
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
 	ck_assert_int_eq(load_root("pipe", &c, &m2), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(m2, "pipe.vm: this is not a regular file\n"));
-	snprintf(path, sizeof(path), "%s/etc/vmm/gone.vm", root);
+	snprintf(path, sizeof(path), "%s/etc/vmm/gone.vm", dir);
 	ck_assert_int_eq(symlink("/nonexistent", path), 0);
 	ck_assert_int_eq(load_root("gone", &c, &m3), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(m3, "gone.vm: cannot be opened: No such file or directory\n"));
@@ -135,7 +120,7 @@ START_TEST(test_bad_files)
 	ck_assert_int_ge(asprintf(&expected,
 				 "E %s/etc/vmm/web.vm.d/a.conf:3: [Machine] CPUs=: \"none\" is not "
 				 "a number\n",
-				 root),
+				 dir),
 		0);
 	ck_assert_str_eq(m4, expected);
 	ck_assert_ptr_null(c);
@@ -157,9 +142,9 @@ START_TEST(test_list)
 	put("/etc/vmm/notes.txt", "");
 	put("/etc/vmm/Big.vm", "");
 	put("/usr/lib/vmm/masked.vm", "");
-	snprintf(link, sizeof(link), "%s/etc/vmm/masked.vm", root);
+	snprintf(link, sizeof(link), "%s/etc/vmm/masked.vm", dir);
 	ck_assert_int_eq(symlink("/dev/null", link), 0);
-	ck_assert_int_eq(config_list(root, &messages, &names, &n), 0);
+	ck_assert_int_eq(config_list(dir, &messages, &names, &n), 0);
 	ck_assert_uint_eq(n, 2);
 	ck_assert_str_eq(names[0], "db");
 	ck_assert_str_eq(names[1], "web");
@@ -175,7 +160,7 @@ void config_files_add(Suite *suite)
 {
 	TCase *files = unit_case(suite, "files");
 
-	tcase_add_checked_fixture(files, make_root, remove_root);
+	tcase_add_checked_fixture(files, make_dir, remove_dir);
 	tcase_add_test(files, test_search_order);
 	tcase_add_test(files, test_dropins);
 	tcase_add_test(files, test_bad_files);
