@@ -27,13 +27,13 @@ static int check_absent(const struct config_checker *checker, const char *key,
 	return config_refuse(checker, number->where, key, "%s", text);
 }
 
-static int check_drive(const struct config_checker *checker, const struct config_drive *drive)
+int config_check_engine_keys(
+	const struct config_checker *checker, const struct config_drive *drive, const char *text)
 {
 	const struct {
 		const char *key;
 		const struct config_number *number;
-	} engine_keys[] = {
-		{ "[Drive] Device=", &drive->device },
+	} rows[] = {
 		{ "[Drive] Cache=", &drive->cache },
 		{ "[Drive] Engine=", &drive->engine },
 		{ "[Drive] Discard=", &drive->discard },
@@ -41,6 +41,15 @@ static int check_drive(const struct config_checker *checker, const struct config
 		{ "[Drive] IOPSLimit=", &drive->limits.operations.limit },
 		{ "[Drive] BandwidthLimit=", &drive->limits.bytes.limit },
 	};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(rows); i++)
+		r = check_absent(checker, rows[i].key, rows[i].number, 0, text);
+	return r;
+}
+
+static int check_drive(const struct config_checker *checker, const struct config_drive *drive)
+{
 	static const char *const text =
 		"is for drives that the machine serves itself, not for those with Socket= or Format=";
 	int r;
@@ -49,8 +58,9 @@ static int check_drive(const struct config_checker *checker, const struct config
 		"[Drive] Socket=", &drive->socket);
 	if (r < 0 || (!drive->socket.value && !config_drive_has_unit(drive)))
 		return r;
-	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(engine_keys); i++)
-		r = check_absent(checker, engine_keys[i].key, engine_keys[i].number, 0, text);
+	r = check_absent(checker, "[Drive] Device=", &drive->device, CONFIG_DEVICE_DISK, text);
+	if (r >= 0)
+		r = config_check_engine_keys(checker, drive, text);
 	if (r >= 0 && drive->serial.value)
 		r = config_refuse(checker, drive->serial.where, "[Drive] Serial=", "%s", text);
 	if (r >= 0 && drive->socket.value)

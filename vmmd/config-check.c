@@ -133,45 +133,23 @@ static int check_serials(const struct config_checker *checker)
 	return 0;
 }
 
-/* A key of a disk that persistent memory has not. */
-static const struct config_where *disk_only(const struct config_drive *drive, const char **ret_key)
-{
-	const struct {
-		const char *key;
-		const struct config_number *number;
-	} rows[] = {
-		{ "[Drive] ReadOnly=", &drive->read_only },
-		{ "[Drive] Cache=", &drive->cache },
-		{ "[Drive] Engine=", &drive->engine },
-		{ "[Drive] Discard=", &drive->discard },
-		{ "[Drive] BlockSize=", &drive->block_size },
-		{ "[Drive] IOPSLimit=", &drive->limits.operations.limit },
-		{ "[Drive] BandwidthLimit=", &drive->limits.bytes.limit },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (rows[i].number->value != 0) {
-			*ret_key = rows[i].key;
-			return &rows[i].number->where;
-		}
-	return NULL;
-}
-
 static int check_pmem(const struct config_checker *checker)
 {
+	static const char *const text = "is not for Device=pmem";
 	const struct vm_config *config = checker->config;
 	size_t n = 0;
 
 	for (size_t i = 0; i < config->n_drives; i++) {
 		const struct config_drive *drive = &config->drives[i];
-		const struct config_where *where;
-		const char *key;
-		int r;
+		int r = 0;
 
 		if (drive->device.value != CONFIG_DEVICE_PMEM)
 			continue;
-		where = disk_only(drive, &key);
-		r = where ? config_refuse(checker, *where, key, "is not for Device=pmem") : 0;
+		if (drive->read_only.value)
+			r = config_refuse(
+				checker, drive->read_only.where, "[Drive] ReadOnly=", "%s", text);
+		if (r >= 0)
+			r = config_check_engine_keys(checker, drive, text);
 		if (r >= 0 && ++n == CONFIG_MAX_PMEM + 1)
 			r = config_refuse(checker, drive->where, "[Drive]",
 				"more than %d with Device=pmem", CONFIG_MAX_PMEM);

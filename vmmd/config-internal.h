@@ -60,6 +60,10 @@ int config_refuse(const struct config_checker *checker, struct config_where wher
 /* config-backend.c: devices that somebody else serves. */
 int config_check_backends(const struct config_checker *checker);
 
+/* Refuses, with text, what only a disk that the machine serves itself can have. */
+int config_check_engine_keys(
+	const struct config_checker *checker, const struct config_drive *drive, const char *text);
+
 /* config-network.c: of which kind a network is. */
 int config_check_network_kind(
 	const struct config_checker *checker, const struct config_network *network);

@@ -210,6 +210,9 @@ static const struct {
 		"E web.vm:7: [Drive] ReadOnly=: is not for Device=pmem\n" },
 	{ BOOT "[Drive]\nName=a\nPath=/a\nIOPSLimit=5\nDevice=pmem\n",
 		"E web.vm:6: [Drive] IOPSLimit=: is not for Device=pmem\n" },
+	{ BOOT "[Drive]\nName=a\nPath=/a\nBandwidthLimit=1M\nDevice=pmem\nCache=direct\n",
+		"E web.vm:8: [Drive] Cache=: is not for Device=pmem\n"
+		"E web.vm:6: [Drive] BandwidthLimit=: is not for Device=pmem\n" },
 	{ BOOT "[Drive]\nName=a\nPath=/a\nBandwidthBurst=1M\nBandwidthLimit=1M\n", "" },
 	{ BOOT "[Drive]\nName=a\nPath=/a\nIOPSOneTimeBurst=5\n",
 		"E web.vm:6: [Drive] IOPSOneTimeBurst=: is a burst of IOPSLimit=, and there is none\n" },
