@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "dropin.h"
+#include "hash.h"
 
 static const char *const pass_names[CONFIG_N_PASS_SECTIONS] = {
 	[CONFIG_PASS_UNIT] = "Unit",
@@ -154,18 +155,12 @@ void dropin_write_share(FILE *stream, const char *path, const struct config_shar
 
 /*
  * A name that no machine's unit has (vmm-NAME), of no more than a user's 31 characters: instances
- * of one template share a dynamic user else, and could trace and kill each other. FNV-1a over both
- * names.
+ * of one template share a dynamic user else, and could trace and kill each other.
  */
 static void write_user(FILE *stream, const char *machine, const char *network)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = hash_text(hash_step(hash_text(HASH_BEGIN, machine), ':'), network);
 
-	for (const char *c = machine; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-	hash = (hash ^ ':') * UINT64_C(0x100000001b3);
-	for (const char *c = network; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
 	fprintf(stream, "User=vmmnet-%016" PRIx64 "\n", hash);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "config-internal.h"
+#include "hash.h"
 
 /* From the strongest to the weakest. */
 static const char *const directories[] = { "/etc/vmm", "/run/vmm", "/usr/lib/vmm" };
@@ -24,8 +25,7 @@ int config_new(const char *name, struct vm_config **ret)
 
 	if (!config)
 		return -ENOMEM;
-	/* FNV-1a's offset basis. */
-	config->fingerprint = UINT64_C(0xcbf29ce484222325);
+	config->fingerprint = HASH_BEGIN;
 	config->name = strdup(name);
 	if (!config->name) {
 		free(config);
@@ -117,11 +117,8 @@ int config_add_file(struct vm_config *config, const char *path)
 
 static void fingerprint_add(struct vm_config *config, const char *data, size_t size)
 {
-	for (size_t i = 0; i <= size; i++) {
-		/* One round more than there are bytes keeps "a","bc" from being "ab","c". */
-		config->fingerprint ^= i < size ? (unsigned char)data[i] : 0x100;
-		config->fingerprint *= UINT64_C(0x100000001b3);
-	}
+	/* One step more than there are bytes keeps "a","bc" from being "ab","c". */
+	config->fingerprint = hash_step(hash_bytes(config->fingerprint, data, size), 0x100);
 }
 
 int config_read_fd(int fd, char **ret_text, size_t *ret_size)

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
+#include "hash.h"
 
 #define ALIAS_PREFIX "vmmd "
 
@@ -35,13 +36,11 @@ static bool is_zone(const struct netlink_link *link)
 
 uint32_t netdev_group(const char *run_dir)
 {
-	uint32_t hash = 0x811c9dc5u;
+	uint32_t hash = (uint32_t)hash_text(HASH_BEGIN, run_dir);
 
 	if (strcmp(run_dir, "/run/vmmd") == 0)
 		return NETDEV_GROUP;
-	/* FNV-1a. 0 is the group of all links that have none. */
-	for (const char *at = run_dir; *at; at++)
-		hash = (hash ^ (unsigned char)*at) * 0x01000193u;
+	/* 0 is the group of all links that have none. */
 	return hash == 0 ? 1 : hash;
 }
 

@@ -7,6 +7,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/util.h"
+#include "hash.h"
 #include "tap.h"
 
 static_assert(CONFIG_MAX_DRIVES <= VMM_SPEC_MAX_DRIVES, "all drives fit");
@@ -161,11 +162,11 @@ void spec_fill_uuid(uint8_t uuid[16], const char *name)
 {
 	sd_id128_t id =
 		SD_ID128_MAKE(64, 1e, 9d, 0c, 3f, 52, 4b, 61, 8e, 0a, 57, c4, 92, f3, 1b, 7d);
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = HASH_BEGIN;
 
 	/* Names are unique and have at most 27 characters: both halves take all of them in. */
 	for (const char *c = name; *c; c++) {
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+		hash = hash_step(hash, (unsigned char)*c);
 		id.qwords[0] ^= hash;
 		id.qwords[1] = (id.qwords[1] << 7 | id.qwords[1] >> 57) + hash;
 	}

@@ -14,26 +14,14 @@
 #include <systemd/sd-id128.h>
 
 #include "base/util.h"
+#include "hash.h"
 #include "zone.h"
 
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
-{
-	const unsigned char *at = bytes;
-
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ at[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-/* FNV-1a over both names, with something between that neither can hold. */
+/* Over both names, with something between that neither can hold. */
 static uint64_t hash_names(uint64_t hash, const char *machine, const char *network)
 {
-	hash = hash_bytes(hash, machine, strlen(machine));
-	hash = hash_bytes(hash, "/", 1);
-	return hash_bytes(hash, network, strlen(network));
+	return hash_text(hash_step(hash_text(hash, machine), '/'), network);
 }
-
-#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
 
 uint64_t tap_hash(const char *machine, const char *network)
 {

@@ -12,14 +12,13 @@
 
 #include "base/util.h"
 #include "control.h"
+#include "hash.h"
 
 uint32_t vsock_default_cid(const char *name)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = hash_text(HASH_BEGIN, name);
 
-	/* FNV-1a. 0 to 2 and 2^32 - 1 are reserved; below 2^31 it is short to read. */
-	for (const char *c = name; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	/* 0 to 2 and 2^32 - 1 are reserved; below 2^31 it is short to read. */
 	return 3 + (uint32_t)((hash >> 32 ^ hash) % ((UINT32_C(1) << 31) - 3));
 }
 
