@@ -308,15 +308,11 @@ static void got_device(void *userdata, int error, const struct vmm_control_messa
 int method_list_devices(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	struct bus *bus = userdata;
-	char buffer[VMM_NAME_SIZE];
 	struct machine *machine;
 	struct request *request;
-	const char *name;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = request_query_worker(bus, message, name, &machine, &request, error);
+	r = request_query_worker(bus, message, &machine, &request, error);
 	if (r < 0)
 		return r;
 	r = sd_bus_message_new_method_return(message, &request->reply);

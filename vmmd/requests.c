@@ -92,12 +92,16 @@ int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name
 	return r < 0 ? r : request_make(bus, message, *ret_machine, false, ret, error);
 }
 
-int request_query_worker(struct bus *bus, sd_bus_message *message, const char *name,
-	struct machine **ret_machine, struct request **ret, sd_bus_error *error)
+int request_query_worker(struct bus *bus, sd_bus_message *message, struct machine **ret_machine,
+	struct request **ret, sd_bus_error *error)
 {
+	char buffer[VMM_NAME_SIZE];
+	const char *name;
 	int r;
 
-	r = method_running_machine(bus, name, ret_machine, error);
+	r = method_machine_name(bus, message, buffer, &name, error);
+	if (r >= 0)
+		r = method_running_machine(bus, name, ret_machine, error);
 	return r < 0 ? r : request_make(bus, message, *ret_machine, true, ret, error);
 }
 
@@ -203,13 +207,9 @@ int method_query_worker(sd_bus_message *message, struct bus *bus, uint32_t type,
 {
 	const struct control_call call = { .type = type };
 	struct machine *machine = NULL;
-	char buffer[VMM_NAME_SIZE];
 	struct request *request;
-	const char *name;
 	int r;
 
-	r = method_machine_name(bus, message, buffer, &name, error);
-	if (r >= 0)
-		r = request_query_worker(bus, message, name, &machine, &request, error);
+	r = request_query_worker(bus, message, &machine, &request, error);
 	return r < 0 ? r : request_ask_worker(request, machine, &call, replier, error);
 }

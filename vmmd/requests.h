@@ -40,9 +40,10 @@ int request_new(struct bus *bus, sd_bus_message *message, const struct machine *
 /* The two together: what is asked of a worker in more than one message. */
 int request_to_worker(struct bus *bus, sd_bus_message *message, const char *name,
 	struct machine **ret_machine, struct request **ret, sd_bus_error *error);
-/* As that, for what everybody may ask: against BUS_MAX_OPEN_REQUESTS. */
-int request_query_worker(struct bus *bus, sd_bus_message *message, const char *name,
-	struct machine **ret_machine, struct request **ret, sd_bus_error *error);
+/* As that, of the machine that message names, for what everybody may ask: against
+ * BUS_MAX_OPEN_REQUESTS. */
+int request_query_worker(struct bus *bus, sd_bus_message *message, struct machine **ret_machine,
+	struct request **ret, sd_bus_error *error);
 void request_free(struct request *request);
 
 /* text may be NULL. */
