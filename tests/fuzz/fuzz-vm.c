@@ -16,6 +16,25 @@ static void check_string(const struct config_string *string, const struct vm_con
 	FUZZ_CHECK(!string->value || strlen(string->value) <= CONFIG_MAX_LINE_BYTES * 2);
 }
 
+static void check_network(const struct config_network *network)
+{
+	const char *at = network->forward.value ? network->forward.value : "";
+	struct config_forward forward;
+	size_t n = 0;
+	int r;
+
+	FUZZ_CHECK(network->name.value);
+	FUZZ_CHECK(!network->zone.value || strlen(network->zone.value) <= CONFIG_MAX_ZONE);
+	FUZZ_CHECK(!network->bridge.value + !network->zone.value + !network->macvtap.value +
+			   !network->socket.value + !network->user.value >=
+		   4);
+	while ((r = config_next_forward(&at, &forward)) > 0) {
+		FUZZ_CHECK(forward.host_port > 0 && forward.guest_port > 0);
+		n++;
+	}
+	FUZZ_CHECK(r == 0 && n <= CONFIG_MAX_FORWARDS && (n == 0 || network->user.value));
+}
+
 static void check_config(const struct vm_config *config)
 {
 	const struct config_machine *machine = &config->machine;
@@ -44,7 +63,7 @@ static void check_config(const struct vm_config *config)
 	}
 	FUZZ_CHECK(config->n_networks <= CONFIG_MAX_NETWORKS);
 	for (size_t i = 0; i < config->n_networks; i++)
-		FUZZ_CHECK(config->networks[i].name.value);
+		check_network(&config->networks[i]);
 	FUZZ_CHECK(config->n_shares <= CONFIG_MAX_SHARES);
 	for (size_t i = 0; i < config->n_shares; i++) {
 		const struct config_share *share = &config->shares[i];
