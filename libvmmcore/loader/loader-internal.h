@@ -75,6 +75,13 @@ int vmm_loader_read(
  */
 int vmm_loader_add_segment(struct load *load, const char *what, const struct segment *segment);
 
+/*
+ * vmm_mem_pread_from(), which a large read does with several threads. They have ended when it
+ * returns; of several errors it is the one that comes first in the file.
+ */
+int vmm_loader_read_memory(
+	struct vmm_mem *mem, uint64_t gpa, uint64_t length_bytes, int fd, uint64_t offset);
+
 /* Reads file_bytes of the segment from the kernel's file into guest memory. */
 int vmm_loader_fill_segment(
 	struct load *load, const char *what, const struct segment *segment, uint64_t offset);

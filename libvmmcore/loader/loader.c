@@ -72,7 +72,7 @@ int vmm_loader_add_segment(struct load *load, const char *what, const struct seg
 int vmm_loader_fill_segment(
 	struct load *load, const char *what, const struct segment *segment, uint64_t offset)
 {
-	int r = vmm_mem_pread_from(
+	int r = vmm_loader_read_memory(
 		load->mem, segment->gpa, segment->file_bytes, load->config->kernel_fd, offset);
 
 	if (r == -ENODATA)
@@ -206,7 +206,7 @@ static int load_initrd(struct load *load)
 	r = place_initrd(load);
 	if (r < 0)
 		return r;
-	r = vmm_mem_pread_from(load->mem, load->initrd_gpa, load->initrd_bytes, fd, 0);
+	r = vmm_loader_read_memory(load->mem, load->initrd_gpa, load->initrd_bytes, fd, 0);
 	if (r == -ENODATA)
 		return vmm_loader_fail(load, -EINVAL, "initrd: the file became shorter");
 	if (r < 0)

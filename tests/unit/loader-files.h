@@ -70,7 +70,8 @@ struct bz_file good_bz(void);
 int load(const void *file, size_t size_bytes, struct vmm_loader_config *config);
 void check_memory(uint64_t gpa, const void *expected, size_t size_bytes);
 
-/* In loader-hostile.c. */
+/* In loader-hostile.c and loader-read.c. */
 void add_hostile_files(Suite *suite);
+void add_large_reads(Suite *suite);
 
 #endif

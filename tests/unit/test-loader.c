@@ -520,5 +520,6 @@ int main(void)
 	tcase_add_test(rest, ram_lies_around_the_gap);
 	tcase_add_test(rest, segment_crosses_adjacent_regions_but_no_hole);
 	add_hostile_files(suite);
+	add_large_reads(suite);
 	return unit_run(suite);
 }

@@ -46,7 +46,9 @@
  * The memory is fresh: it reads as zero, so that nothing needs to be cleared. The command line may
  * have as many bytes as the header of a bzImage says, and 2047 for an ELF file.
  *
- * Threads: a call touches nothing but its arguments. The memory is not in use by a guest yet.
+ * Threads: a call touches nothing but its arguments. The memory is not in use by a guest yet. Large
+ * files are read by up to four threads, where the caller may run on as many processors; they handle
+ * no signal, and have ended when the call returns. Where none is to be had the caller reads alone.
  */
 #ifndef VMMCORE_LOADER_H
 #define VMMCORE_LOADER_H
