@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* virtio-vsock: the table of connections, who owes the guest a packet, and time limits. */
 #include <sys/epoll.h>
-#include <sys/mman.h>
 
 #include "base/util.h"
 #include "virtio-vsock/vsock-internal.h"
@@ -115,11 +114,7 @@ void vmm_vsock_remove(struct vmm_virtio_vsock *vsock, struct connection *connect
 	if (connection->is_watched)
 		epoll_ctl(vsock->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
 	vmm_base_close(connection->fd);
-	/* What its buffer took of memory goes back. */
-	if (connection->received > 0)
-		madvise(vsock->buffers +
-				(size_t)index_of(vsock, connection) * vsock->buffer_bytes * 2,
-			(size_t)vsock->buffer_bytes * 2, MADV_DONTNEED);
+	vmm_vsock_give_up_ring(vsock, connection);
 	connection->state = STATE_FREE;
 	connection->fd = -EBADF;
 	connection->opened = NULL;

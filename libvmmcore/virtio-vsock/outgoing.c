@@ -5,29 +5,73 @@
  * put together in the ring, behind its length, and sent when its end has come.
  */
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "base/util.h"
 #include "virtio-vsock/vsock-internal.h"
 
+/* ---- rings ---- */
+
+/* All of them: one for each connection, and behind those the wide ones. */
+size_t vmm_vsock_buffers_bytes(const struct vmm_virtio_vsock *vsock)
+{
+	return ((size_t)vsock->n_connections_room + MAX_WIDE * WIDE_FACTOR) * vsock->buffer_bytes *
+	       2;
+}
+
+/* What the guest may have under way to the socket. */
+uint32_t vmm_vsock_window_bytes(
+	const struct vmm_virtio_vsock *vsock, const struct connection *connection)
+{
+	return vsock->buffer_bytes * (connection->wide ? WIDE_FACTOR : 1);
+}
+
+static uint32_t ring_bytes(
+	const struct vmm_virtio_vsock *vsock, const struct connection *connection)
+{
+	return vmm_vsock_window_bytes(vsock, connection) * 2;
+}
+
 static uint8_t *ring(struct vmm_virtio_vsock *vsock, const struct connection *connection)
 {
 	size_t index = (size_t)(connection - vsock->connections);
 
+	if (connection->wide)
+		index = vsock->n_connections_room + (size_t)(connection->wide - 1) * WIDE_FACTOR;
 	return vsock->buffers + index * vsock->buffer_bytes * 2;
 }
 
-static uint32_t ring_bytes(const struct vmm_virtio_vsock *vsock)
+/* What it took of memory goes back. */
+void vmm_vsock_give_up_ring(struct vmm_virtio_vsock *vsock, struct connection *connection)
 {
-	return vsock->buffer_bytes * 2;
+	if (connection->received > 0)
+		madvise(ring(vsock, connection), ring_bytes(vsock, connection), MADV_DONTNEED);
+	if (connection->wide)
+		vsock->wide_taken &= (uint16_t) ~(1u << (connection->wide - 1));
+	connection->wide = 0;
+}
+
+/* Where the ring is empty, and there is another. */
+static void widen(struct vmm_virtio_vsock *vsock, struct connection *connection)
+{
+	unsigned int free_bits = (uint16_t)~vsock->wide_taken;
+
+	if (connection->wide || connection->out_bytes > 0 || free_bits == 0)
+		return;
+	vmm_vsock_give_up_ring(vsock, connection);
+	connection->wide = (uint8_t)(__builtin_ctz(free_bits) + 1);
+	connection->out_start = 0;
+	vsock->wide_taken |= (uint16_t)(1u << (connection->wide - 1));
+	vmm_vsock_owe(vsock, connection, OWE_CREDIT);
 }
 
 /* length bytes of the ring from offset behind its start on, as one or two iovecs. */
 static int ring_iov(struct vmm_virtio_vsock *vsock, struct connection *connection, uint32_t offset,
 	uint32_t length, struct iovec iov[2])
 {
-	uint32_t at = (connection->out_start + offset) & (ring_bytes(vsock) - 1);
-	uint32_t first = MIN(length, ring_bytes(vsock) - at);
+	uint32_t at = (connection->out_start + offset) & (ring_bytes(vsock, connection) - 1);
+	uint32_t first = MIN(length, ring_bytes(vsock, connection) - at);
 
 	iov[0] = (struct iovec){ ring(vsock, connection) + at, first };
 	iov[1] = (struct iovec){ ring(vsock, connection), length - first };
@@ -75,9 +119,12 @@ static void ring_append(struct vmm_virtio_vsock *vsock, struct connection *conne
 static void ring_drop(
 	struct vmm_virtio_vsock *vsock, struct connection *connection, uint32_t length)
 {
-	connection->out_start = (connection->out_start + length) & (ring_bytes(vsock) - 1);
+	connection->out_start =
+		(connection->out_start + length) & (ring_bytes(vsock, connection) - 1);
 	connection->out_bytes -= length;
 }
+
+/* ---- sockets ---- */
 
 /* Counts what the socket has; the guest hears of it when a quarter of the buffer is free again. */
 static void forwarded(
@@ -85,8 +132,12 @@ static void forwarded(
 {
 	connection->forwarded += length;
 	count(&vsock->transmitted_bytes, length);
-	if (connection->forwarded - connection->forwarded_told >= vsock->buffer_bytes / 4)
+	if (connection->forwarded - connection->forwarded_told >=
+		vmm_vsock_window_bytes(vsock, connection) / 4)
 		vmm_vsock_owe(vsock, connection, OWE_CREDIT);
+	if (connection->type == VMM_VSOCK_STREAM &&
+		connection->forwarded >= WIDE_FACTOR * vsock->buffer_bytes)
+		widen(vsock, connection);
 }
 
 /* Bytes that the socket took, 0 where it takes none now, or a negative errno. */
@@ -168,7 +219,7 @@ static int write_message(
 	uint32_t prefix = connection->message_begun ? 0 : (uint32_t)sizeof(uint32_t);
 
 	/* The payload is within the credit; lengths of many small messages may not be. */
-	if (packet->len + prefix > ring_bytes(vsock) - connection->out_bytes)
+	if (packet->len + prefix > ring_bytes(vsock, connection) - connection->out_bytes)
 		return -EMSGSIZE;
 	connection->out_bytes += prefix;
 	connection->message_begun = true;
@@ -188,7 +239,8 @@ static int write_message(
 int vmm_vsock_write(
 	struct vmm_virtio_vsock *vsock, struct connection *connection, const struct packet *packet)
 {
-	if (connection->received - connection->forwarded + packet->len > vsock->buffer_bytes)
+	if (connection->received - connection->forwarded + packet->len >
+		vmm_vsock_window_bytes(vsock, connection))
 		return -ENOBUFS;
 	connection->received += packet->len;
 	if (connection->type == VMM_VSOCK_SEQPACKET)

@@ -22,7 +22,7 @@ static void put_header(struct vmm_virtio_vsock *vsock, struct connection *connec
 		header->src_port = vmm_le32_make(connection->host_port);
 		header->dst_port = vmm_le32_make(connection->guest_port);
 		header->type = vmm_le16_make((uint16_t)connection->type);
-		header->buf_alloc = vmm_le32_make(vsock->buffer_bytes);
+		header->buf_alloc = vmm_le32_make(vmm_vsock_window_bytes(vsock, connection));
 		header->fwd_cnt = vmm_le32_make(connection->forwarded);
 		connection->forwarded_told = connection->forwarded;
 		/* Every packet tells of the credit. */

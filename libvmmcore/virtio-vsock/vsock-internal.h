@@ -97,6 +97,7 @@ struct connection {
 	uint32_t received;                       /* from the guest */
 	uint32_t forwarded;                      /* of those, into the socket */
 	uint32_t forwarded_told;                 /* as the guest knows it */
+	uint8_t wide;                            /* its place among the wide rings, + 1; 0: none */
 
 	/* What the socket did not take: [out_start, out_start + out_bytes) modulo the size. */
 	uint32_t out_start, out_bytes;
@@ -118,6 +119,13 @@ struct orphan {
 #define MAX_ORPHANS 128
 #define MAX_BATCH 64
 
+/*
+ * A stream that goes on gets a larger buffer, so that the guest can send while it waits to hear of
+ * its credit; only so many have one at a time.
+ */
+#define MAX_WIDE 16
+#define WIDE_FACTOR 4 /* so many times buffer_bytes */
+
 struct vmm_virtio_vsock {
 	struct vmm_virtio_device *device; /* owned */
 	struct vmm_loop *loop;            /* borrowed */
@@ -136,7 +144,9 @@ struct vmm_virtio_vsock {
 	uint32_t first_free;  /* index + 1 */
 	uint32_t *hash;       /* owned; index + 1 of the first in a bucket */
 	uint32_t hash_mask;
-	uint8_t *buffers; /* owned mapping: twice buffer_bytes for each connection */
+	uint8_t *
+		buffers; /* owned mapping: twice buffer_bytes for each connection, and wide rings */
+	uint16_t wide_taken; /* a bit a wide ring */
 	uint32_t first_owing, last_owing;
 	uint32_t next_host_port;
 
@@ -186,6 +196,10 @@ void vmm_vsock_starve(struct vmm_virtio_vsock *vsock, struct connection *connect
 void vmm_vsock_feed(struct vmm_virtio_vsock *vsock);
 
 /* outgoing.c: what goes into the sockets. 0, or a negative errno that ends the connection. */
+size_t vmm_vsock_buffers_bytes(const struct vmm_virtio_vsock *vsock);
+uint32_t vmm_vsock_window_bytes(
+	const struct vmm_virtio_vsock *vsock, const struct connection *connection);
+void vmm_vsock_give_up_ring(struct vmm_virtio_vsock *vsock, struct connection *connection);
 int vmm_vsock_write(
 	struct vmm_virtio_vsock *vsock, struct connection *connection, const struct packet *packet);
 int vmm_vsock_flush(struct vmm_virtio_vsock *vsock, struct connection *connection);

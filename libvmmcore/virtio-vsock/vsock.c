@@ -257,7 +257,7 @@ static uint32_t round_up_to_power_of_two(uint32_t n)
 static int tables_init(struct vmm_virtio_vsock *vsock, unsigned int queue_size)
 {
 	size_t n_buckets = round_up_to_power_of_two(vsock->n_connections_room * 2);
-	size_t buffers_bytes = (size_t)vsock->n_connections_room * vsock->buffer_bytes * 2;
+	size_t buffers_bytes = vmm_vsock_buffers_bytes(vsock);
 	void *buffers;
 
 	vsock->connections = calloc(vsock->n_connections_room, sizeof(vsock->connections[0]));
@@ -395,7 +395,7 @@ struct vmm_virtio_vsock *vmm_virtio_vsock_free(struct vmm_virtio_vsock *vsock)
 	vmm_base_close(vsock->epoll_fd);
 	vmm_virtio_device_free(vsock->device);
 	if (vsock->buffers)
-		munmap(vsock->buffers, (size_t)vsock->n_connections_room * vsock->buffer_bytes * 2);
+		munmap(vsock->buffers, vmm_vsock_buffers_bytes(vsock));
 	free(vsock->connections);
 	free(vsock->hash);
 	free(vsock->iov);

@@ -405,5 +405,6 @@ int main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 120);
 	add_many_tests(tcase);
+	add_wide_tests(tcase);
 	return unit_run(suite);
 }

@@ -86,6 +86,9 @@ void mux_end(struct vmm_vsock_mux *mux);
 /* virtio-vsock-many.c */
 void add_many_tests(TCase *tcase);
 
+/* virtio-vsock-wide.c */
+void add_wide_tests(TCase *tcase);
+
 /* virtio-vsock-hostile.c */
 void add_hostile_tests(TCase *tcase);
 

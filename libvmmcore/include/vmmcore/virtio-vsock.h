@@ -89,7 +89,11 @@ struct vmm_virtio_vsock_config {
 	void *userdata;                  /* borrowed, for ops */
 	unsigned int queue_size;         /* power of two up to 1024; 0: 256 */
 	uint32_t max_connections;        /* 0: 4096 */
-	uint32_t buffer_bytes; /* of a connection; power of two from 4 KiB to 1 MiB; 0: 64 KiB */
+	/*
+	 * What the guest may have under way to a socket: power of two from 4 KiB to 1 MiB; 0: 64 KiB.
+	 * Up to 16 streams that have carried four times as much are told of four times as much.
+	 */
+	uint32_t buffer_bytes;
 	bool no_seqpacket;
 	struct vmm_ratelimit_config receive_limits;  /* towards the guest */
 	struct vmm_ratelimit_config transmit_limits; /* from the guest */
