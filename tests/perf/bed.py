@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """Running a script of tests/perf in the test bed (tests/bed), with the project installed there."""
 
-import contextlib
+import atexit
 import os
 import re
 import shutil
@@ -17,23 +17,18 @@ def bed(*args, check=True):
                           stdout=subprocess.PIPE, check=check)
 
 
-@contextlib.contextmanager
-def a_bed():
-    """The bed that is up, or one for this, with the project installed in it."""
-    mine = bed('status', check=False).returncode != 0
-    if mine:
+def need_bed():
+    """The bed that is up, or one until this program ends; the project is installed in it."""
+    if bed('status', check=False).returncode != 0:
         bed('up', '--with', str(os.getpid()))
-    try:
-        bed('install')
-        yield
-    finally:
-        if mine:
-            bed('down')
+        atexit.register(bed, 'down')
+    bed('install')
 
 
 def run_in_bed(files, script, args):
     """What the script prints, which runs with the files and directories beside it."""
-    with tempfile.TemporaryDirectory() as folder, a_bed():
+    need_bed()
+    with tempfile.TemporaryDirectory() as folder:
         copies = []
         for path in files:
             copy = os.path.join(folder, os.path.basename(path))
@@ -55,9 +50,21 @@ def copy_qemu(folder):
         shutil.copy(path, os.path.join(folder, 'lib'))
     shutil.copy(program, folder)
     for firmware in ('bios-microvm.bin', 'bios-256k.bin', 'linuxboot_dma.bin', 'kvmvapic.bin',
-                     'pvh.bin'):
+                     'pvh.bin', 'qboot.rom'):
         for place in ('/usr/share/qemu', '/usr/share/seabios'):
             path = os.path.join(place, firmware)
             if os.path.exists(path):
                 shutil.copy(path, os.path.join(folder, 'share'))
                 break
+
+
+def run_monitors_in_bed(bench, script, files, args):
+    """run_in_bed() with what starts ours, and QEMU where it is; what it prints, as a text."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [os.path.join(bench.build, 'tests', 'perf', 'launch'),
+                 os.path.join(TESTS, 'perf', 'bed-monitors'), os.path.join(TESTS, 'perf', script),
+                 *files]
+        if shutil.which('qemu-system-x86_64'):
+            copy_qemu(os.path.join(folder, 'qemu'))
+            files.append(os.path.join(folder, 'qemu'))
+        return run_in_bed(files, script, args).decode()

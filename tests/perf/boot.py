@@ -2,10 +2,8 @@
 """The boot of a stock kernel, in the test bed: not every KVM runs one, and the bed's does."""
 
 import os
-import shutil
-import tempfile
 
-from bed import TESTS, copy_qemu, run_in_bed
+from bed import run_monitors_in_bed
 from report import Row
 
 
@@ -13,16 +11,9 @@ def boot(bench):
     total = Row('boot', 'exec to the first process', 'ms', goal_ratio=0.8)
     inside = Row('boot', "of that by the guest's clock", 'ms')
     share = Row('boot', "the monitor's share, with the same initrd", 'ms', goal_ratio=0.2)
-    programs = os.path.join(bench.build, 'tests', 'perf')
-    files = [os.path.join(programs, 'launch'), os.path.join(programs, 'first.elf'),
-             os.path.join(TESTS, 'perf', 'bed-boot')]
-    with tempfile.TemporaryDirectory() as folder:
-        if shutil.which('qemu-system-x86_64'):
-            copy_qemu(os.path.join(folder, 'qemu'))
-            files.append(os.path.join(folder, 'qemu'))
-        output = run_in_bed(files, 'bed-boot', [str(bench.runs)])
+    output = run_monitors_in_bed(bench, 'bed-boot', [bench.guest('first')], [str(bench.runs)])
     print("boot: Debian's cloud kernel in the test bed, an emulated machine with its own KVM")
-    for line in output.decode().splitlines():
+    for line in output.splitlines():
         figure, who, microseconds, *uptime = line.split()
         if figure == 'first':
             share.add(who, int(microseconds) / 1e3)

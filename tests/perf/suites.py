@@ -112,4 +112,4 @@ SUITES = {'start': start, 'memory': memory, 'idle': idle,
           **boot.SUITES, **vsock.SUITES}
 
 # Those whose guests, or units, run elsewhere than the others', which they say themselves.
-ELSEWHERE = {*units.SUITES, *boot.SUITES}
+ELSEWHERE = {*units.SUITES, *boot.SUITES, 'vsock-bed'}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """
 The vsock suite: streams both ways, one byte there and back, and many connections between a program
-of the host and the bench guest. Ours by its own engine; QEMU's is the kernel's, where that is.
+of the host and the bench guest. Ours by its own engine; QEMU's is the kernel's, where that is: a
+host without it measures ours alone, and both in the test bed (vsock-bed).
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import os
 import subprocess
 import tempfile
 
+from bed import run_monitors_in_bed
 from monitors import busy_seconds
 from report import Row
 
@@ -71,4 +73,34 @@ def vsock(bench):
     return rows
 
 
-SUITES = {'vsock': vsock}
+def vsock_bed(bench):
+    mib, n = (8, 200) if bench.short else (32, 1000)
+    streams = {
+        kind: (Row('vsock-bed', f'64 KiB stream {text} the guest', 'MiB/s', better='more',
+                   goal_ratio=1.5),
+               Row('vsock-bed', f'64 KiB stream {text} the guest, processor time a GiB', 's'))
+        for kind, text in (('send', 'to'), ('receive', 'from'))}
+    pingpong = Row('vsock-bed', 'one byte there and back', 'us')
+    connections = Row('vsock-bed', 'connections, one after another', '1/s', better='more')
+    programs = os.path.join(bench.build, 'tests', 'perf')
+    output = run_monitors_in_bed(
+        bench, 'bed-vsock', [os.path.join(programs, 'vsock-client'), bench.guest('bench')],
+        [str(bench.runs), str(mib), str(n)])
+    print('vsock-bed: the bench guest in the test bed, an emulated machine; QEMU with vhost-vsock')
+    for line in output.splitlines():
+        kind, who, nanoseconds, busy = line.split()
+        seconds = int(nanoseconds) / 1e9
+        if kind in streams:
+            rate, cpu = streams[kind]
+            rate.add(who, mib / seconds)
+            # What the kernel's own thread for vhost takes does not count among QEMU's.
+            if who == 'vmmd':
+                cpu.add(who, int(busy) / 1e9 * 1024 / mib)
+        elif kind == 'pingpong':
+            pingpong.add(who, seconds / n * 1e6)
+        else:
+            connections.add(who, n / seconds)
+    return [*streams['send'], *streams['receive'], pingpong, connections]
+
+
+SUITES = {'vsock': vsock, 'vsock-bed': vsock_bed}
