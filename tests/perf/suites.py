@@ -56,11 +56,17 @@ def start(bench):
     bare = Row('start', 'exec to first instruction', 'ms', goal_ratio=0.1)
     laden = Row('start', 'the same, with an initrd of 32 MiB', 'ms', goal_ratio=0.2)
 
+    def milliseconds(monitor, initrd):
+        with first_in_line(), monitor.start(bench.guest('first'), initrd=initrd) as guest:
+            now, _ = guest.wait_for('!')
+            return (now - guest.started) * 1e3
+
     def measure(monitor):
         for row, initrd in ((bare, None), (laden, file.name)):
-            with first_in_line(), monitor.start(bench.guest('first'), initrd=initrd) as guest:
-                now, _ = guest.wait_for('!')
-                row.add(monitor.name, (now - guest.started) * 1e3)
+            # Free memory of a virtual machine may be with its host, and who takes it first waits,
+            # up to 80 ms. The second of two starts finds what the first one has given back.
+            milliseconds(monitor, initrd)
+            row.add(monitor.name, milliseconds(monitor, initrd))
 
     # The disk's, in the page cache: where a kernel's initrd is.
     with tempfile.NamedTemporaryFile(dir='/var/tmp') as file:
