@@ -211,7 +211,7 @@ int vmm_mem_fill(struct vmm_mem *mem, uint64_t gpa, uint8_t byte, uint64_t lengt
 
 /*
  * Of what is about to be written whole, so that no large page costs more memory than small ones
- * would. Fresh small pages take as long as the copy into them does. Advice: a host may have none.
+ * would. Advice: a host may have none.
  */
 static void advise_large_pages(const struct piece *piece)
 {
